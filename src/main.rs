@@ -1,0 +1,8 @@
+//! The server binary, `zk-server`.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    println!("not yet");
+}
