@@ -5,8 +5,8 @@
 //! [`replica`] the writing desk, [`server`] the threads and connections.
 
 pub mod base;
-pub mod wire;
 pub mod io;
-pub mod tree;
 pub mod replica;
 pub mod server;
+pub mod tree;
+pub mod wire;
