@@ -396,7 +396,7 @@ fn read_set_watches<'a>(r: &mut Reader<'a>, persistent: bool) -> Decoded<SetWatc
         relative_zxid: r.long()?,
         ..SetWatches::default()
     };
-    let mut list = |r: &mut Reader<'a>| {
+    let list = |r: &mut Reader<'a>| {
         let paths = r.vector(|r| r.some_text("path"))?;
         paths.ok_or(DecodeError::Null("watch list"))
     };

@@ -3,3 +3,6 @@
 
 pub mod zxid;
 pub use zxid::Zxid;
+pub mod engine;
+pub mod log;
+pub mod trie;

@@ -1,0 +1,359 @@
+//! The desk itself: requests in, transactions to the log, published batches out.
+
+use storage::Zxid;
+
+use super::input::{Answer, Answered, Origin, Published, WriteRequest};
+use super::pipeline::Pipeline;
+use super::prepare::{Caller, QuotaRules, prepare, usage_before};
+use super::reap::{ReapSettings, Reaper, is_due};
+use super::session::{Heart, Sessions};
+use crate::base::id::SessionId;
+use crate::tree::apply::Outcome;
+use crate::tree::{Tree, View};
+use crate::wire::error::ErrorCode;
+use crate::wire::reply::{OpResult, WriteReply};
+use crate::wire::request::{CreateKind, Op, Request, WriteOp};
+use crate::wire::txn::{Change, Txn, TxnHeader};
+
+/// Configuration of the desk.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `tickTime`.
+    pub tick_ms: u64,
+    /// `enforceQuota`.
+    pub enforce_quota: bool,
+    /// Whether reconfiguration is asked about at all: a standalone server has none.
+    pub reconfig_enabled: bool,
+    /// The reaper's.
+    pub reap: ReapSettings,
+    /// This server's number.
+    pub server_id: u8,
+}
+
+/// The writing desk.
+pub struct Replica {
+    tree: Tree,
+    published: View,
+    sessions: Sessions,
+    reaper: Reaper,
+    pipeline: Pipeline,
+    next_session: SessionId,
+    settings: Settings,
+    record: Vec<u8>,
+}
+
+/// Where transactions go to become durable.
+pub trait Log {
+    /// Takes one transaction's bytes.
+    fn append(&mut self, zxid: Zxid, payload: &[u8]);
+}
+
+/// Now, in both of the clocks that matter.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Monotonic: sessions and timers.
+    pub ms: u64,
+    /// Wall clock: ctime and mtime.
+    pub wall_ms: i64,
+}
+
+impl Replica {
+    /// Starts with a recovered tree; its sessions get a full timeout each.
+    pub fn new(mut tree: Tree, settings: Settings, now: Now) -> Replica {
+        let published = tree.view();
+        let mut sessions = Sessions::new(settings.tick_ms, now.ms);
+        for (id, record) in published
+            .sessions()
+            .into_iter()
+            .filter(|(_, record)| record.timeout_ms > 0)
+        {
+            sessions.open(id, record.timeout_ms, Heart::default(), None, now.ms);
+        }
+        let zxid = tree.totals().zxid;
+        Replica {
+            published,
+            sessions,
+            reaper: Reaper::new(settings.reap, now.ms),
+            pipeline: Pipeline::starting_at(zxid),
+            next_session: SessionId::first(settings.server_id, now.wall_ms),
+            settings,
+            tree,
+            record: Vec::new(),
+        }
+    }
+
+    /// A view pinned at the published version, for a core or a snapshot.
+    pub fn view(&self) -> View {
+        self.published.clone()
+    }
+
+    /// The live sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Transactions that are not visible yet.
+    pub fn waiting(&self) -> usize {
+        self.pipeline.waiting()
+    }
+
+    /// A session's write.
+    pub fn write(&mut self, request: &WriteRequest, now: Now, log: &mut impl Log) {
+        let decoded = Request::read(request.op, &request.body).expect("the connection decoded it before");
+        let session = self.sessions.check(request.session);
+        let (txn, reply) = match &decoded {
+            Request::Write(op) => self.single(request, op, session, now),
+            Request::Multi(ops) => self.multi(request, ops, session, now),
+            Request::Reconfig => {
+                // Switched off comes first, then the session, then "standalone servers have none" (`PrepRequestProcessor`).
+                let code = match session {
+                    _ if !self.settings.reconfig_enabled => ErrorCode::ReconfigDisabled,
+                    Err(code) => code,
+                    Ok(()) => ErrorCode::Unimplemented,
+                };
+                (Txn::Error(code.code()), WriteReply::Error(code))
+            }
+            Request::CloseSession => return self.close(request.session, Some((request.origin, request.xid)), now, log),
+            other => unreachable!("{other:?} is no write"),
+        };
+        let answer = Answer::Reply {
+            xid: request.xid,
+            reply,
+        };
+        self.log_txn(
+            request.session,
+            request.xid,
+            &txn,
+            now,
+            Some((request.origin, answer)),
+            log,
+        );
+    }
+
+    fn single(
+        &mut self,
+        request: &WriteRequest,
+        op: &WriteOp<'_>,
+        session: Result<(), ErrorCode>,
+        now: Now,
+    ) -> (Txn, WriteReply) {
+        let caller = Caller {
+            session,
+            ids: &request.ids,
+        };
+        let quotas = QuotaRules {
+            enforced: self.settings.enforce_quota,
+            ..QuotaRules::default()
+        };
+        match prepare(&self.tree, &caller, &quotas, op) {
+            Err(code) => (Txn::Error(code.code()), WriteReply::Error(code)),
+            Ok(change) => {
+                let header = self.header(request.session, request.xid, now);
+                let outcome = self.tree.apply_change(&header, &change, self.pipeline.fired());
+                let reply = match (outcome, &change) {
+                    (Outcome::Created(path, stat), _) => match op {
+                        WriteOp::Create(create) if create.kind == CreateKind::Plain => WriteReply::Path(path),
+                        _ => WriteReply::PathAndStat(path, stat),
+                    },
+                    (Outcome::DataSet(stat) | Outcome::AclSet(stat), _) => WriteReply::Stat(stat),
+                    (Outcome::Deleted | Outcome::Checked, _) => WriteReply::Nothing,
+                    (Outcome::Error(code), change) => unreachable!("{change} was checked and failed with {code}"),
+                };
+                (Txn::Change(change), reply)
+            }
+        }
+    }
+
+    /// All or nothing: each operation is checked against the head that holds the ones before it, and at the
+    /// first failure the head goes back to where the multi began.
+    fn multi(
+        &mut self,
+        request: &WriteRequest,
+        ops: &[WriteOp<'_>],
+        session: Result<(), ErrorCode>,
+        now: Now,
+    ) -> (Txn, WriteReply) {
+        let caller = Caller {
+            session,
+            ids: &request.ids,
+        };
+        let enforced = self.settings.enforce_quota;
+        let before = if enforced {
+            usage_before(&self.tree, ops)
+        } else {
+            Default::default()
+        };
+        let quotas = QuotaRules { enforced, before };
+        let header = self.header(request.session, request.xid, now);
+        let checkpoint = self.tree.checkpoint();
+        let fired_before = self.pipeline.fired().len();
+        let (mut changes, mut results) = (Vec::with_capacity(ops.len()), Vec::with_capacity(ops.len()));
+        for op in ops {
+            match prepare(&self.tree, &caller, &quotas, op) {
+                Ok(change) => {
+                    let outcome = self.tree.apply_change(&header, &change, self.pipeline.fired());
+                    results.push(op_result(&change, outcome));
+                    changes.push(change);
+                }
+                Err(code) => {
+                    self.tree.roll_back(checkpoint);
+                    self.pipeline.fired().truncate(fired_before);
+                    return failed_multi(changes, code, ops.len());
+                }
+            }
+        }
+        self.tree.keep(checkpoint);
+        (Txn::Multi(changes), WriteReply::Multi(results))
+    }
+
+    /// A new session; its connection hears of it when the session is durable.
+    pub fn open_session(&mut self, origin: Origin, timeout_ms: i32, heart: Heart, now: Now, log: &mut impl Log) {
+        let id = self.next_session;
+        self.next_session = id.next();
+        self.sessions.open(id.0, timeout_ms, heart, Some(origin), now.ms);
+        let txn = Txn::CreateSession { timeout_ms };
+        let header = self.header(id.0, 0, now);
+        self.tree.apply(&header, &txn, &mut Vec::new());
+        self.log_txn(
+            id.0,
+            0,
+            &txn,
+            now,
+            Some((origin, Answer::Opened { session: id.0 })),
+            log,
+        );
+    }
+
+    /// A session comes back on another connection. Gives the connection that has to go.
+    pub fn attach(
+        &mut self,
+        id: i64,
+        timeout_ms: i32,
+        heart: Heart,
+        origin: Origin,
+        now: Now,
+    ) -> Result<Option<Origin>, ErrorCode> {
+        self.sessions.attach(id, timeout_ms, heart, origin, now.ms)
+    }
+
+    /// A connection is gone.
+    pub fn detach(&mut self, id: i64, origin: Origin) {
+        self.sessions.detach(id, origin);
+    }
+
+    fn close(&mut self, id: i64, asked: Option<(Origin, i32)>, now: Now, log: &mut impl Log) {
+        let owner = self.sessions.set_closing(id);
+        let paths = self.tree.ephemerals(id);
+        let txn = Txn::CloseSession { paths: Some(paths) };
+        let cxid = asked.map_or(0, |(_, xid)| xid);
+        let header = self.header(id, cxid, now);
+        self.tree.apply(&header, &txn, self.pipeline.fired());
+        self.sessions.remove(id);
+        let answer = match asked {
+            Some((origin, xid)) => Some((origin, Answer::Closed { xid })),
+            None => owner.map(|origin| (origin, Answer::Expired)),
+        };
+        self.log_txn(id, cxid, &txn, now, answer, log);
+    }
+
+    /// Time passes: sessions expire, containers and TTL nodes go. Gives the number of sessions that expired.
+    pub fn tick(&mut self, now: Now, log: &mut impl Log) -> usize {
+        let expired = self.sessions.expired(now.ms);
+        for id in &expired {
+            self.close(*id, None, now, log);
+        }
+        for path in self.reaper.due(&self.published, &self.tree, now.ms, now.wall_ms) {
+            if is_due(&self.tree, &path, now.wall_ms, self.reaper.settings().never_used_ms) {
+                let change = Change::DeleteContainer { path };
+                let header = self.header(0, 0, now);
+                self.tree.apply_change(&header, &change, self.pipeline.fired());
+                self.log_txn(0, 0, &Txn::Change(change), now, None, log);
+            }
+        }
+        self.tree.sweep_acls();
+        expired.len()
+    }
+
+    /// When [`Replica::tick`] is due next.
+    pub fn next_tick_ms(&self, now_ms: u64) -> u64 {
+        self.sessions
+            .next_check_ms(now_ms)
+            .min(self.reaper.next_ms())
+            .max(now_ms)
+    }
+
+    /// The open batch goes to the disk.
+    pub fn seal(&mut self) {
+        let version = self.tree.seal();
+        self.pipeline.seal(version);
+    }
+
+    /// The log is durable up to `zxid`: what may be seen now.
+    pub fn durable(&mut self, zxid: Zxid) -> Option<Published> {
+        let published = self.pipeline.durable(zxid)?;
+        self.published.advance(&published.version);
+        Some(published)
+    }
+
+    /// Frees what no core can see any more.
+    pub fn reclaim(&mut self, budget: usize) -> usize {
+        self.tree.reclaim(budget)
+    }
+
+    fn header(&self, session: i64, cxid: i32, now: Now) -> TxnHeader {
+        let zxid = self.pipeline.last_prepared().next().0 as i64;
+        TxnHeader {
+            session,
+            cxid,
+            zxid,
+            time_ms: now.wall_ms,
+        }
+    }
+
+    fn log_txn(
+        &mut self,
+        session: i64,
+        cxid: i32,
+        txn: &Txn,
+        now: Now,
+        answer: Option<(Origin, Answer)>,
+        log: &mut impl Log,
+    ) {
+        let header = self.header(session, cxid, now);
+        self.tree.finish(header.zxid);
+        let zxid = Zxid(header.zxid as u64);
+        let digest = self.tree.features().digest.then_some(self.tree.totals().digest);
+        self.record.clear();
+        txn.append(&header, digest, &mut self.record);
+        log.append(zxid, &self.record);
+        self.pipeline.prepared(
+            zxid,
+            answer.map(|(origin, answer)| Answered {
+                origin,
+                zxid: header.zxid,
+                answer,
+            }),
+        );
+    }
+}
+
+fn op_result(change: &Change, outcome: Outcome) -> OpResult {
+    match outcome {
+        Outcome::Created(path, _) if change.code() == Op::Create as i32 => OpResult::Create(path),
+        Outcome::Created(path, stat) => OpResult::Create2(path, stat),
+        Outcome::Deleted => OpResult::Delete,
+        Outcome::DataSet(stat) | Outcome::AclSet(stat) => OpResult::SetData(stat),
+        Outcome::Checked => OpResult::Check,
+        Outcome::Error(code) => unreachable!("{change} was checked and failed with {code}"),
+    }
+}
+
+/// The changes before the failure stand in the log as they were, so that every server answers alike.
+fn failed_multi(mut changes: Vec<Change>, code: ErrorCode, count: usize) -> (Txn, WriteReply) {
+    let mut results = vec![OpResult::Error(0); changes.len()];
+    changes.push(Change::Error(code.code()));
+    changes.resize(count, Change::Error(ErrorCode::RuntimeInconsistency.code()));
+    results.push(OpResult::Error(code.code()));
+    results.resize(count, OpResult::Error(ErrorCode::RuntimeInconsistency.code()));
+    (Txn::Multi(changes), WriteReply::Multi(results))
+}

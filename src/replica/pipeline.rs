@@ -1,0 +1,107 @@
+//! Answers that wait for the disk: one queue of batches with cursors.
+//!
+//! `published ≤ sealed ≤ prepared`, and a batch is published only when the log says `durable ≥` its last zxid.
+
+use std::collections::VecDeque;
+
+use super::input::{Answered, Published};
+use crate::base::Zxid;
+use crate::tree::Version;
+use crate::tree::apply::Fired;
+
+struct Sealed {
+    last: Zxid,
+    version: Version,
+    fired: Vec<Fired>,
+    answers: Vec<Answered>,
+}
+
+/// The queue between the head and the published version.
+#[derive(Default)]
+pub struct Pipeline {
+    open_fired: Vec<Fired>,
+    open_answers: Vec<Answered>,
+    prepared: Zxid,
+    sealed: VecDeque<Sealed>,
+    published: Zxid,
+}
+
+impl Pipeline {
+    /// Starts after recovery: everything up to `zxid` is published.
+    pub fn starting_at(zxid: Zxid) -> Pipeline {
+        Pipeline {
+            prepared: zxid,
+            published: zxid,
+            ..Pipeline::default()
+        }
+    }
+
+    /// Where a transaction's changes are to be appended.
+    pub fn fired(&mut self) -> &mut Vec<Fired> {
+        &mut self.open_fired
+    }
+
+    /// Notes that a transaction was prepared, and its answer if somebody waits for one.
+    pub fn prepared(&mut self, zxid: Zxid, answer: Option<Answered>) {
+        assert!(zxid == self.prepared.next(), "{zxid} follows {}", self.prepared);
+        self.prepared = zxid;
+        self.open_answers.extend(answer);
+    }
+
+    /// The newest transaction given out.
+    pub fn last_prepared(&self) -> Zxid {
+        self.prepared
+    }
+
+    /// The newest transaction that clients can see.
+    pub fn last_published(&self) -> Zxid {
+        self.published
+    }
+
+    /// Transactions that nobody may see yet.
+    pub fn waiting(&self) -> usize {
+        (self.prepared.0 - self.published.0) as usize
+    }
+
+    /// Closes the open batch: it goes to the disk as `version`.
+    pub fn seal(&mut self, version: Version) {
+        let (fired, answers) = (
+            std::mem::take(&mut self.open_fired),
+            std::mem::take(&mut self.open_answers),
+        );
+        assert_eq!(
+            version.totals.zxid, self.prepared,
+            "a version is sealed at the last transaction"
+        );
+        self.sealed.push_back(Sealed {
+            last: self.prepared,
+            version,
+            fired,
+            answers,
+        });
+    }
+
+    /// Gives the batches that are durable, merged into one.
+    pub fn durable(&mut self, zxid: Zxid) -> Option<Published> {
+        assert!(zxid <= self.prepared, "durable {zxid} ≤ prepared {}", self.prepared);
+        let mut published: Option<Published> = None;
+        while let Some(batch) = self.sealed.pop_front_if(|batch| batch.last <= zxid) {
+            self.published = batch.last;
+            match &mut published {
+                None => {
+                    published = Some(Published {
+                        version: batch.version,
+                        fired: batch.fired,
+                        answers: batch.answers,
+                    })
+                }
+                Some(merged) => {
+                    merged.version = batch.version;
+                    merged.fired.extend(batch.fired);
+                    merged.answers.extend(batch.answers);
+                }
+            }
+        }
+        published
+    }
+}

@@ -1,0 +1,85 @@
+//! From the disk back to a tree: a snapshot's entries, then the log's transactions behind it.
+
+use storage::Zxid;
+
+use crate::tree::snapshot::Loading;
+use crate::tree::{Features, Tree};
+use crate::wire::txn::Txn;
+
+/// Builds a tree from what the storage engine hands over.
+pub struct Recovery {
+    features: Features,
+    fresh_seed: u64,
+    loading: Option<Loading>,
+    tree: Option<Tree>,
+    /// Transactions replayed.
+    pub replayed: u64,
+}
+
+impl Recovery {
+    /// `fresh_seed` is for a tree that no snapshot brings one for.
+    pub fn new(features: Features, fresh_seed: u64) -> Recovery {
+        Recovery {
+            features,
+            fresh_seed,
+            loading: None,
+            tree: None,
+            replayed: 0,
+        }
+    }
+
+    /// The tree, empty if the disk held nothing.
+    pub fn finish(self) -> Tree {
+        self.tree.unwrap_or_else(|| Tree::new(self.fresh_seed, self.features))
+    }
+
+    fn tree(&mut self) -> &mut Tree {
+        let (seed, features) = (self.fresh_seed, &self.features);
+        self.tree.get_or_insert_with(|| Tree::new(seed, features.clone()))
+    }
+
+    /// Applies one record of the log. What does not decode, or leads to another digest than its author's,
+    /// is no history to build on.
+    pub fn replay(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String> {
+        let (header, txn, digest) =
+            Txn::read(payload).map_err(|error| format!("the transaction does not decode: {error}"))?;
+        if header.zxid as u64 != zxid.0 {
+            return Err(format!(
+                "the record says {zxid}, the transaction in it 0x{:x}",
+                header.zxid
+            ));
+        }
+        let tree = self.tree();
+        tree.apply(&header, &txn, &mut Vec::new());
+        let mine = tree.totals().digest;
+        if let Some(digest) = digest.filter(|_| tree.features().digest)
+            && digest != mine
+        {
+            return Err(format!(
+                "the tree's digest is {mine:x}, the transaction ({txn}) was logged with {digest:x}"
+            ));
+        }
+        self.replayed += 1;
+        Ok(())
+    }
+}
+
+impl storage::engine::Recover for Recovery {
+    fn begin_snapshot(&mut self, _zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String> {
+        self.loading = Some(Loading::new(seed, meta, self.features.clone())?);
+        Ok(())
+    }
+
+    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        self.loading.as_mut().expect("a snapshot has begun").entry(key, value)
+    }
+
+    fn end_snapshot(&mut self) -> Result<(), String> {
+        self.tree = Some(self.loading.take().expect("a snapshot has begun").finish()?);
+        Ok(())
+    }
+
+    fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String> {
+        self.replay(zxid, payload)
+    }
+}

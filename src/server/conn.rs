@@ -1,0 +1,322 @@
+//! One client's connection: its buffers, its state, and the order of its answers.
+//!
+//! Requests are answered strictly in the order in which they came. A read that comes behind an unanswered write
+//! waits in [`Conn`]'s queue, and so does everything behind it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::Notify;
+
+use super::core::Core;
+use crate::base::limits::UNSENT_BYTES_HARD;
+use crate::io::Stream;
+use crate::replica::Origin;
+use crate::replica::session::Heart;
+use crate::wire::acl::Id;
+use crate::wire::request::Op;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing but bytes so far.
+    Fresh,
+    /// Its ConnectRequest is with the writer; nothing is decoded until the answer.
+    Connecting,
+    /// It has a session.
+    Open,
+    /// Its last bytes are on the way; nothing is read any more.
+    Ending,
+    /// Over.
+    Dead,
+}
+
+/// A request that waits behind a write.
+pub struct Waiting {
+    /// Its number.
+    pub xid: i32,
+    /// Its opcode, if it is one.
+    pub op: Option<Op>,
+    /// Its record.
+    pub body: Vec<u8>,
+    /// The identities when it came.
+    pub ids: Arc<[Id]>,
+}
+
+/// One client's connection.
+pub struct Conn {
+    /// Its address inside the server.
+    pub origin: Origin,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// When it was accepted, monotonic ms.
+    pub accepted_ms: u64,
+    /// When its session was last heard of.
+    pub heart: Heart,
+    stream: Rc<Stream>,
+    stage: Cell<Stage>,
+    session: Cell<Option<i64>>,
+    /// The negotiated timeout, ms.
+    pub timeout_ms: Cell<i32>,
+    /// Whether the ConnectRequest carried the readOnly byte.
+    pub read_only: Cell<Option<bool>>,
+    ids: RefCell<Arc<[Id]>>,
+    /// Bytes to be sent.
+    pub out: RefCell<Vec<u8>>,
+    spare: RefCell<Vec<u8>>,
+    sending: Cell<bool>,
+    in_flight: Cell<usize>,
+    queue: RefCell<VecDeque<Waiting>>,
+    resume: Notify,
+}
+
+impl Conn {
+    /// A connection that has just been accepted.
+    pub fn new(origin: Origin, stream: Stream, peer: SocketAddr, now_ms: u64) -> Conn {
+        Conn {
+            origin,
+            peer,
+            accepted_ms: now_ms,
+            heart: Heart::default(),
+            stream: Rc::new(stream),
+            stage: Cell::new(Stage::Fresh),
+            session: Cell::new(None),
+            timeout_ms: Cell::new(0),
+            read_only: Cell::new(None),
+            ids: RefCell::new(Arc::new([Id::new("ip", java_address(&peer))])),
+            out: RefCell::default(),
+            spare: RefCell::default(),
+            sending: Cell::new(false),
+            in_flight: Cell::new(0),
+            queue: RefCell::default(),
+            resume: Notify::new(),
+        }
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Whether it still has no session.
+    pub fn is_sessionless(&self) -> bool {
+        matches!(self.stage.get(), Stage::Fresh)
+    }
+
+    /// Moves on; never back.
+    pub fn set_stage(&self, stage: Stage) {
+        let rank = |stage| match stage {
+            Stage::Fresh => 0,
+            Stage::Connecting => 1,
+            Stage::Open => 2,
+            Stage::Ending => 3,
+            Stage::Dead => 4,
+        };
+        if rank(stage) >= rank(self.stage.get()) {
+            self.stage.set(stage);
+            self.resume.notify_one();
+        }
+    }
+
+    /// Its session.
+    pub fn session(&self) -> Option<i64> {
+        self.session.get()
+    }
+
+    /// Gives it its session.
+    pub fn set_session(&self, session: i64) {
+        self.session.set(Some(session));
+    }
+
+    /// Its identities.
+    pub fn ids(&self) -> Arc<[Id]> {
+        Arc::clone(&self.ids.borrow())
+    }
+
+    /// Adds identities; each at most once.
+    pub fn add_ids(&self, new: Vec<Id>) {
+        let mut ids = self.ids.borrow().to_vec();
+        for id in new {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        *self.ids.borrow_mut() = ids.into();
+    }
+
+    /// Ends it at once, without sending what is left.
+    pub fn abort(&self) {
+        self.set_stage(Stage::Dead);
+        self.stream.shutdown();
+    }
+
+    /// Requests that were read and not answered.
+    pub fn outstanding(&self) -> usize {
+        self.in_flight.get() + self.queue.borrow().len()
+    }
+
+    /// A write went to the writer.
+    pub fn write_sent(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    /// A write was answered. True when none is left in flight, so that what waits may go on.
+    pub fn write_answered(&self) -> bool {
+        let left = self
+            .in_flight
+            .get()
+            .checked_sub(1)
+            .expect("an answer belongs to a write");
+        self.in_flight.set(left);
+        self.resume.notify_one();
+        left == 0
+    }
+
+    /// Whether a read must wait.
+    pub fn must_queue(&self, is_write: bool) -> bool {
+        !self.queue.borrow().is_empty() || (!is_write && self.in_flight.get() > 0)
+    }
+
+    /// Puts a request behind the others.
+    pub fn enqueue(&self, waiting: Waiting) {
+        self.queue.borrow_mut().push_back(waiting);
+    }
+
+    /// Takes the next request that may go on now.
+    pub fn dequeue(&self) -> Option<Waiting> {
+        let mut queue = self.queue.borrow_mut();
+        let is_write = |waiting: &mut Waiting| waiting.op.is_some_and(super::requests::is_write);
+        if self.in_flight.get() == 0 {
+            queue.pop_front()
+        } else {
+            queue.pop_front_if(is_write)
+        }
+    }
+
+    /// Drops everything that waits; the connection is ending. Gives how many there were.
+    pub fn drop_queue(&self) -> usize {
+        std::mem::take(&mut *self.queue.borrow_mut()).len()
+    }
+
+    /// Whether no bytes should be read for now.
+    fn is_paused(&self, core: &Core) -> bool {
+        match self.stage.get() {
+            Stage::Connecting => true,
+            Stage::Open => {
+                let total = core.shared.outstanding.load(Ordering::Relaxed);
+                self.outstanding() > 0 && total > core.shared.options.outstanding_max
+            }
+            Stage::Fresh | Stage::Ending | Stage::Dead => false,
+        }
+    }
+}
+
+/// The text that Java shows and matches for an address (`InetAddress#getHostAddress`).
+pub fn java_address(peer: &SocketAddr) -> String {
+    match peer.ip().to_canonical() {
+        std::net::IpAddr::V4(address) => address.to_string(),
+        std::net::IpAddr::V6(address) => {
+            let segments: Vec<String> = address
+                .segments()
+                .iter()
+                .map(|segment| format!("{segment:x}"))
+                .collect();
+            segments.join(":")
+        }
+    }
+}
+
+/// A connection's first buffer; most requests are far smaller.
+const INPUT_BYTES: usize = 4096;
+/// What a buffer that was grown for a large frame shrinks back to.
+const INPUT_BYTES_KEPT: usize = 64 * 1024;
+
+/// Serves a connection to its end.
+pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
+    let mut input = Vec::with_capacity(INPUT_BYTES);
+    loop {
+        let needed = core.feed(&conn, &mut input);
+        send(&conn).await;
+        match conn.stage() {
+            Stage::Ending => {
+                finish_sending(&conn).await;
+                conn.stream.shutdown();
+                break;
+            }
+            Stage::Dead => break,
+            _ if conn.is_paused(&core) => {
+                conn.resume.notified().await;
+                continue;
+            }
+            _ => {}
+        }
+        if input.is_empty() && input.capacity() > INPUT_BYTES_KEPT {
+            input = Vec::with_capacity(INPUT_BYTES);
+        }
+        let room = needed.saturating_sub(input.len()).max(INPUT_BYTES / 2);
+        input.reserve(room);
+        let result;
+        (result, input) = conn.stream.read(input).await;
+        match result {
+            Ok(0) | Err(_) => break,
+            // What others published first: a request must not be answered from before it was sent.
+            Ok(_) => core.turn(),
+        }
+    }
+    conn.set_stage(Stage::Dead);
+    core.forget(&conn);
+}
+
+/// Sends what is there, and what comes meanwhile. One task at a time does this for a connection.
+pub async fn send(conn: &Rc<Conn>) {
+    if conn.sending.replace(true) {
+        return;
+    }
+    loop {
+        let buffer = conn.out.replace(conn.spare.take());
+        if buffer.is_empty() || conn.stage() == Stage::Dead {
+            conn.spare.replace(buffer);
+            break;
+        }
+        let (result, mut buffer) = conn.stream.write_all(buffer).await;
+        if result.is_err() {
+            conn.abort();
+        }
+        if buffer.capacity() <= INPUT_BYTES_KEPT {
+            buffer.clear();
+            conn.spare.replace(buffer);
+        }
+    }
+    conn.sending.set(false);
+    conn.resume.notify_one();
+}
+
+/// Waits until another task's sending is done, and sends what it left.
+async fn finish_sending(conn: &Rc<Conn>) {
+    while conn.sending.get() {
+        conn.resume.notified().await;
+    }
+    send(conn).await;
+}
+
+/// Sends soon, from outside the connection's own task.
+pub fn send_soon(conn: &Rc<Conn>) {
+    if conn.out.borrow().len() > UNSENT_BYTES_HARD {
+        tracing::warn!(peer = %conn.peer, "a client does not read its events; its connection is closed");
+        return conn.abort();
+    }
+    if !conn.sending.get() {
+        let conn = Rc::clone(conn);
+        tokio::task::spawn_local(async move {
+            send(&conn).await;
+            if conn.stage() == Stage::Ending {
+                // The connection's own task may be waiting in a read that nothing else will end.
+                conn.stream.shutdown();
+            }
+        });
+    }
+}

@@ -1,0 +1,204 @@
+//! One event loop: its connections, their watches, and its view of the tree.
+//!
+//! A turn (design.md 2): take the published batches, fire watches, queue answers, move the view; decode what the
+//! sockets brought; write. Everything here belongs to one thread; the `RefCell`s are never borrowed across an await.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::conn::{self, Conn};
+use super::message::{ToCore, ToWriter, WatchReport};
+use super::shared::Shared;
+use crate::io::{Stream, breathe};
+use crate::replica::Origin;
+use crate::tree::View;
+use crate::tree::watch::Watches;
+
+/// A core's own things.
+pub struct Core {
+    /// Its number.
+    pub index: u16,
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// The version this core answers from.
+    pub view: RefCell<View>,
+    /// The watches of its connections.
+    pub watches: RefCell<Watches>,
+    connections: RefCell<Vec<Option<Rc<Conn>>>>,
+    free: RefCell<Vec<u32>>,
+    generation: Cell<u32>,
+    /// A batch that was taken out before it was published.
+    held: RefCell<Option<super::message::Batch>>,
+}
+
+impl Core {
+    /// A core without connections.
+    pub fn new(index: u16, shared: Arc<Shared>, view: View) -> Rc<Core> {
+        Rc::new(Core {
+            index,
+            shared,
+            view: RefCell::new(view),
+            watches: RefCell::default(),
+            connections: RefCell::default(),
+            free: RefCell::default(),
+            generation: Cell::new(0),
+            held: RefCell::new(None),
+        })
+    }
+
+    /// The loop: looks into the inbox whenever the bell rings, and once a second at connections without a session.
+    pub async fn run(self: Rc<Core>) {
+        tokio::task::spawn_local(Rc::clone(&self).sweep());
+        loop {
+            self.port().inbox.rung().await;
+            self.turn();
+            breathe().await;
+        }
+    }
+
+    fn port(&self) -> &super::shared::CorePort {
+        &self.shared.cores[self.index as usize]
+    }
+
+    /// Empties the inbox up to what is published.
+    pub fn turn(self: &Rc<Core>) {
+        let published = self.shared.published();
+        if let Some(batch) = self
+            .held
+            .borrow_mut()
+            .take_if(|batch| batch.version.totals.zxid <= published)
+        {
+            self.deliver(batch);
+        }
+        if self.held.borrow().is_some() {
+            return;
+        }
+        while let Some(message) = self.port().inbox.pop() {
+            match message {
+                ToCore::Batch(batch) if batch.version.totals.zxid > self.shared.published() => {
+                    // Pushed, not yet published: the writer rings when it is.
+                    *self.held.borrow_mut() = Some(batch);
+                    return;
+                }
+                ToCore::Batch(batch) => self.deliver(batch),
+                ToCore::Accepted { socket, peer } => self.accept(socket, peer),
+                ToCore::Attached {
+                    origin,
+                    session,
+                    timeout_ms,
+                    accepted,
+                } => {
+                    if let Some(conn) = self.find(origin) {
+                        self.attached(&conn, session, timeout_ms, accepted);
+                    }
+                }
+                ToCore::Displace(origin) => {
+                    if let Some(conn) = self.find(origin) {
+                        conn.abort();
+                    }
+                }
+                ToCore::Watches(answer) => drop(answer.send(self.report_watches())),
+            }
+        }
+    }
+
+    /// The connection of an origin, if it is still the same one.
+    pub fn find(&self, origin: Origin) -> Option<Rc<Conn>> {
+        assert_eq!(origin.core, self.index, "a message for another core");
+        let connections = self.connections.borrow();
+        connections
+            .get(origin.connection as usize)?
+            .as_ref()
+            .filter(|conn| conn.origin == origin)
+            .cloned()
+    }
+
+    /// The connection of a watcher.
+    pub fn watcher(&self, connection: u32) -> Option<Rc<Conn>> {
+        self.connections.borrow().get(connection as usize).cloned().flatten()
+    }
+
+    fn accept(self: &Rc<Core>, socket: std::net::TcpStream, peer: SocketAddr) {
+        let stream = match Stream::adopt(self.shared.options.engine, socket) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%peer, %error, "taking over a connection failed"),
+        };
+        self.generation.set(self.generation.get().wrapping_add(1));
+        let connection = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let mut connections = self.connections.borrow_mut();
+            connections.push(None);
+            connections.len() as u32 - 1
+        });
+        let origin = Origin {
+            core: self.index,
+            connection,
+            generation: self.generation.get(),
+        };
+        let conn = Rc::new(Conn::new(origin, stream, peer, self.shared.clock.ms()));
+        self.connections.borrow_mut()[connection as usize] = Some(Rc::clone(&conn));
+        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+    }
+
+    /// Forgets a connection: its watches go, its session lives on.
+    pub fn forget(&self, conn: &Conn) {
+        let origin = conn.origin;
+        let taken = self.connections.borrow_mut()[origin.connection as usize].take();
+        assert!(
+            taken.is_some_and(|taken| taken.origin == origin),
+            "a connection is forgotten once"
+        );
+        self.free.borrow_mut().push(origin.connection);
+        self.watches.borrow_mut().close(origin.connection);
+        self.note_watching();
+        self.shared.outstanding.fetch_sub(conn.outstanding(), Ordering::Relaxed);
+        if let Some(session) = conn.session() {
+            self.shared.writer.send(ToWriter::Detach { origin, session });
+        }
+    }
+
+    /// Tells the writer whether changes must wake this core.
+    pub fn note_watching(&self) {
+        let watching = !self.watches.borrow().is_empty();
+        // Stored before the view is used for the registration's own answer; the writer looks after it pushed.
+        self.port().watching.store(watching, Ordering::SeqCst);
+    }
+
+    async fn sweep(self: Rc<Core>) {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let oldest = self
+                .shared
+                .clock
+                .ms()
+                .saturating_sub(self.shared.options.sessionless_ms);
+            let connections: Vec<Rc<Conn>> = self.connections.borrow().iter().flatten().cloned().collect();
+            for conn in connections
+                .iter()
+                .filter(|conn| conn.is_sessionless() && conn.accepted_ms < oldest)
+            {
+                conn.abort();
+            }
+            // A core that nobody woke for a while must not hold old versions back.
+            self.turn();
+        }
+    }
+
+    fn report_watches(&self) -> Vec<WatchReport> {
+        let watches = self.watches.borrow();
+        let report = |(watcher, paths): (u32, _)| -> Option<WatchReport> {
+            let paths = Iterator::map(paths, str::to_owned).collect();
+            Some(WatchReport {
+                session: self.watcher(watcher)?.session().unwrap_or(0),
+                paths,
+            })
+        };
+        watches
+            .data_by_watcher()
+            .map(|(watcher, paths)| (watcher, paths))
+            .filter_map(report)
+            .collect()
+    }
+}

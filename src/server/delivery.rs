@@ -1,0 +1,108 @@
+//! A published batch reaches a core: events and answers in zxid order, then the view moves.
+//!
+//! The event of a change comes before the answer to the write that made it, and both before any answer that would
+//! show the new state (guarantees.md W1 to W3).
+
+use std::rc::Rc;
+
+use super::conn::{Conn, Stage, send_soon};
+use super::core::Core;
+use super::message::Batch;
+use crate::base::path;
+use crate::replica::{Answer, Answered};
+use crate::tree::acl::authorize;
+use crate::tree::apply::{Fired, What};
+use crate::wire::acl::{Acl, READ};
+use crate::wire::event::{self, EventType};
+use crate::wire::reply::WriteReply;
+
+/// The connections that a batch has touched, each once.
+#[derive(Default)]
+struct Touched {
+    to_send: Vec<Rc<Conn>>,
+    to_resume: Vec<Rc<Conn>>,
+}
+
+impl Core {
+    /// Hands a batch out.
+    pub(super) fn deliver(self: &Rc<Core>, batch: Batch) {
+        let mut touched = Touched::default();
+        let mut fired = batch.fired.iter().peekable();
+        let watching = !self.watches.borrow().is_empty();
+        for answered in batch.answers {
+            while let Some(change) = fired.next_if(|change| watching && change.zxid <= answered.zxid) {
+                self.fire(change, &mut touched);
+            }
+            self.answer(answered, &mut touched);
+        }
+        if watching {
+            fired.for_each(|change| self.fire(change, &mut touched));
+            self.note_watching();
+        }
+        self.view.borrow_mut().advance(&batch.version);
+        for conn in &touched.to_resume {
+            self.resume(conn);
+        }
+        for conn in touched.to_send.iter().chain(&touched.to_resume) {
+            send_soon(conn);
+        }
+    }
+
+    fn fire(&self, change: &Fired, touched: &mut Touched) {
+        let parent = path::parent(&change.path).map(path::shown).unwrap_or("/");
+        let here = |event| (event, &*change.path, change.acl.as_deref());
+        let above = (EventType::ChildrenChanged, parent, change.parent_acl.as_deref());
+        match change.what {
+            What::Created => {
+                self.tell(change.zxid, here(EventType::Created), touched);
+                self.tell(change.zxid, above, touched);
+            }
+            What::Deleted => {
+                self.tell(change.zxid, here(EventType::Deleted), touched);
+                self.tell(change.zxid, above, touched);
+            }
+            What::DataChanged => self.tell(change.zxid, here(EventType::DataChanged), touched),
+        }
+    }
+
+    fn tell(&self, zxid: i64, (event, path, acl): (EventType, &str, Option<&[Acl]>), touched: &mut Touched) {
+        let told = self.watches.borrow_mut().fire(path, event).0;
+        let policy = &self.shared.options.features.policy;
+        for watcher in told {
+            let Some(conn) = self.watcher(watcher) else { continue };
+            // The registration is spent even where the news may not be told.
+            if acl.is_none_or(|acl| authorize(policy, acl, READ, &conn.ids())) && conn.stage() == Stage::Open {
+                event::append(&mut conn.out.borrow_mut(), zxid, event, path);
+                touched.to_send.push(conn);
+            }
+        }
+    }
+
+    fn answer(self: &Rc<Core>, Answered { origin, zxid, answer }: Answered, touched: &mut Touched) {
+        let Some(conn) = self.find(origin) else { return };
+        match answer {
+            Answer::Reply { xid, reply } => {
+                self.answered(&conn);
+                let idle = conn.write_answered();
+                reply.append(&mut conn.out.borrow_mut(), xid, zxid);
+                if idle {
+                    touched.to_resume.push(conn)
+                } else {
+                    touched.to_send.push(conn)
+                }
+            }
+            Answer::Closed { xid } => {
+                self.answered(&conn);
+                conn.write_answered();
+                WriteReply::Nothing.append(&mut conn.out.borrow_mut(), xid, zxid);
+                conn.set_stage(Stage::Ending);
+                touched.to_send.push(conn);
+            }
+            Answer::Opened { session } => {
+                self.establish(&conn, session, conn.timeout_ms.get());
+                touched.to_send.push(conn);
+            }
+            Answer::Expired => conn.abort(),
+        }
+    }
+}

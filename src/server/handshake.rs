@@ -1,0 +1,86 @@
+//! From the first byte to a session: four-letter words, ConnectRequest, new and returning sessions
+//! (`ZooKeeperServer#processConnectRequest`).
+
+use std::rc::Rc;
+
+use super::conn::{Conn, Stage, send_soon};
+use super::core::Core;
+use super::message::ToWriter;
+use crate::base::id::SessionId;
+use crate::wire::connect::{ConnectRequest, ConnectResponse};
+
+impl Core {
+    /// A connection's first frame.
+    pub(super) fn connect(self: &Rc<Core>, conn: &Rc<Conn>, frame: &[u8]) {
+        let Ok(request) = ConnectRequest::read(frame) else {
+            return conn.abort();
+        };
+        let options = &self.shared.options;
+        if request.last_zxid_seen > self.view.borrow().totals().zxid.0 as i64 {
+            // The client has seen more than we have: it must find a server that is further.
+            tracing::info!(peer = %conn.peer, seen = format!("0x{:x}", request.last_zxid_seen), "a client from the future was refused");
+            return conn.abort();
+        }
+        let (min, max) = options.session_timeout_ms;
+        let timeout_ms = request.timeout_ms.min(max).max(min);
+        conn.read_only.set(request.read_only);
+        conn.timeout_ms.set(timeout_ms);
+        let origin = conn.origin;
+        if request.session_id == 0 {
+            conn.set_stage(Stage::Connecting);
+            self.shared.writer.send(ToWriter::Open {
+                origin,
+                timeout_ms,
+                heart: conn.heart.clone(),
+            });
+            return;
+        }
+        let session = SessionId(request.session_id);
+        if !self.shared.keys.accepts(session, request.password.unwrap_or_default()) {
+            return self.refuse(conn);
+        }
+        conn.set_stage(Stage::Connecting);
+        let heart = conn.heart.clone();
+        self.shared.writer.send(ToWriter::Attach {
+            origin,
+            session: session.0,
+            timeout_ms,
+            heart,
+        });
+    }
+
+    /// The writer has answered an attachment.
+    pub(super) fn attached(self: &Rc<Core>, conn: &Rc<Conn>, session: i64, timeout_ms: i32, accepted: bool) {
+        if conn.stage() != Stage::Connecting {
+            return;
+        }
+        if accepted {
+            self.establish(conn, session, timeout_ms);
+        } else {
+            self.refuse(conn);
+        }
+        send_soon(conn);
+    }
+
+    /// The session is the connection's; the client is told.
+    pub(super) fn establish(self: &Rc<Core>, conn: &Rc<Conn>, session: i64, timeout_ms: i32) {
+        conn.set_session(session);
+        conn.heart.beat(self.shared.clock.ms());
+        let password = self.shared.keys.password(SessionId(session));
+        let read_only = conn.read_only.get().map(|_| false);
+        ConnectResponse {
+            timeout_ms,
+            session_id: session,
+            password,
+            read_only,
+        }
+        .append(&mut conn.out.borrow_mut());
+        conn.set_stage(Stage::Open);
+    }
+
+    /// Nothing tells an unknown session from a wrong password.
+    fn refuse(&self, conn: &Rc<Conn>) {
+        ConnectResponse::refused(conn.read_only.get()).append(&mut conn.out.borrow_mut());
+        conn.set_stage(Stage::Ending);
+    }
+}

@@ -1,0 +1,195 @@
+//! From bytes to requests, and where each one goes.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::conn::{Conn, Stage, Waiting};
+use super::core::Core;
+use super::message::ToWriter;
+use crate::base::limits::CONNECT_BYTES_MAX;
+use crate::replica::WriteRequest;
+use crate::wire::acl::Id;
+use crate::wire::error::ErrorCode;
+use crate::wire::frame::{Front, front};
+use crate::wire::jute::Reader;
+use crate::wire::reply::ReplyHeader;
+use crate::wire::request::{Op, Request, RequestHeader};
+
+/// Whether an opcode goes to the writer.
+pub fn is_write(op: Op) -> bool {
+    matches!(
+        op,
+        Op::Create
+            | Op::Create2
+            | Op::CreateContainer
+            | Op::CreateTtl
+            | Op::Delete
+            | Op::SetData
+            | Op::SetAcl
+            | Op::Multi
+            | Op::Reconfig
+            | Op::CloseSession
+    )
+}
+
+impl Core {
+    /// Handles every whole frame at the front of `input` and drops it there. Gives the buffer length that is
+    /// needed to go on.
+    pub(super) fn feed(self: &Rc<Core>, conn: &Rc<Conn>, input: &mut Vec<u8>) -> usize {
+        let mut done = 0;
+        let needed = loop {
+            let rest = &input[done..];
+            let frame_bytes_max = match conn.stage() {
+                Stage::Fresh if self.try_word(conn, rest) => break 4,
+                Stage::Fresh => CONNECT_BYTES_MAX.min(self.shared.options.frame_bytes_max),
+                Stage::Open => self.shared.options.frame_bytes_max,
+                Stage::Connecting | Stage::Ending | Stage::Dead => break 4,
+            };
+            match front(rest, frame_bytes_max) {
+                Front::Whole { frame, consumed } => {
+                    if conn.stage() == Stage::Fresh {
+                        self.connect(conn, frame);
+                    } else {
+                        self.request(conn, frame);
+                    }
+                    done += consumed;
+                }
+                Front::Partial { needed } => break needed,
+                Front::Impossible(_) => {
+                    conn.abort();
+                    break 4;
+                }
+            }
+        };
+        input.drain(..done);
+        needed
+    }
+
+    fn request(self: &Rc<Core>, conn: &Rc<Conn>, frame: &[u8]) {
+        let Ok((header, body)) = RequestHeader::split(frame) else {
+            return conn.abort();
+        };
+        conn.heart.beat(self.shared.clock.ms());
+        let op = Op::from_code(header.code);
+        match op {
+            Some(Op::Auth) => return self.authenticate(conn, header.xid, body),
+            Some(Op::Sasl) => return self.sasl(conn, header.xid, body),
+            _ => {}
+        }
+        let required = &self.shared.options.required_schemes;
+        if !required.is_empty() && !conn.ids().iter().any(|id| required.contains(&id.scheme)) {
+            let err = ErrorCode::SessionClosedRequireAuth.code();
+            ReplyHeader {
+                xid: header.xid,
+                zxid: 0,
+                err,
+            }
+            .append(&mut conn.out.borrow_mut(), |_| {});
+            return conn.set_stage(Stage::Ending);
+        }
+        self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
+        if conn.must_queue(op.is_some_and(is_write)) {
+            conn.enqueue(Waiting {
+                xid: header.xid,
+                op,
+                body: body.to_vec(),
+                ids: conn.ids(),
+            });
+        } else {
+            self.handle(conn, header.xid, op, body, conn.ids());
+        }
+    }
+
+    /// A request whose turn it is.
+    fn handle(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], ids: Arc<[Id]>) {
+        let Some(op) = op else {
+            ReplyHeader {
+                xid,
+                zxid: -1,
+                err: ErrorCode::Unimplemented.code(),
+            }
+            .append(&mut conn.out.borrow_mut(), |_| {});
+            self.answered(conn);
+            return conn.set_stage(Stage::Ending);
+        };
+        match Request::read(op, body) {
+            Ok(request) if request.is_write() => self.send_write(conn, xid, op, body, ids),
+            Ok(request) => {
+                self.read(conn, xid, &request, &ids);
+                self.answered(conn);
+            }
+            Err(error) => {
+                tracing::debug!(peer = %conn.peer, ?op, %error, "a request does not decode");
+                self.reply_error(conn, xid, ErrorCode::MarshallingError);
+                self.answered(conn);
+            }
+        }
+    }
+
+    fn send_write(&self, conn: &Conn, xid: i32, op: Op, body: &[u8], ids: Arc<[Id]>) {
+        let session = conn.session().expect("an open connection has a session");
+        conn.write_sent();
+        let request = WriteRequest {
+            origin: conn.origin,
+            session,
+            xid,
+            op,
+            body: body.to_vec(),
+            ids,
+        };
+        self.shared.writer.send(ToWriter::Write(request));
+    }
+
+    /// One request less in process.
+    pub(super) fn answered(&self, _conn: &Conn) {
+        self.shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Handles what waited behind writes that are answered now.
+    pub(super) fn resume(self: &Rc<Core>, conn: &Rc<Conn>) {
+        while conn.stage() == Stage::Open {
+            let Some(waiting) = conn.dequeue() else { break };
+            self.handle(conn, waiting.xid, waiting.op, &waiting.body, waiting.ids);
+        }
+    }
+
+    /// Appends a reply without a record.
+    pub(super) fn reply_error(&self, conn: &Conn, xid: i32, code: ErrorCode) {
+        let zxid = self.view.borrow().totals().zxid.0 as i64;
+        ReplyHeader {
+            xid,
+            zxid,
+            err: code.code(),
+        }
+        .append(&mut conn.out.borrow_mut(), |_| {});
+    }
+
+    /// Credentials are judged where they arrive and their answer waits for nothing.
+    fn authenticate(&self, conn: &Conn, xid: i32, body: &[u8]) {
+        let Ok(Request::Auth { scheme, auth }) = Request::read(Op::Auth, body) else {
+            return conn.abort();
+        };
+        let peer = super::conn::java_address(&conn.peer);
+        let policy = &self.shared.options.features.policy;
+        let ids = scheme
+            .as_deref()
+            .and_then(|scheme| policy.authenticate(scheme, auth, &peer));
+        let err = if ids.is_some() { 0 } else { ErrorCode::AuthFailed.code() };
+        ReplyHeader { xid, zxid: 0, err }.append(&mut conn.out.borrow_mut(), |_| {});
+        match ids {
+            Some(ids) => conn.add_ids(ids),
+            None => conn.set_stage(Stage::Ending),
+        }
+    }
+
+    /// Without a SASL configuration a token is answered with none, and proves nothing.
+    fn sasl(&self, conn: &Conn, xid: i32, body: &[u8]) {
+        match Reader::new(body).buffer() {
+            Ok(Some(_)) => {
+                ReplyHeader { xid, zxid: 0, err: 0 }.append(&mut conn.out.borrow_mut(), |w| w.buffer(None));
+            }
+            Ok(None) | Err(_) => conn.abort(),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! From options to a running server, and its orderly end.
+
+use std::sync::Arc;
+
+use storage::engine::Engine as Storage;
+use storage::log::Log;
+
+use super::core::Core;
+use super::message::{ToCore, ToWriter};
+use super::options::Options;
+use super::secret::{SessionKeys, random_bytes};
+use super::shared::Shared;
+use super::writer::Writer;
+use crate::io::listen::{self, Bound};
+use crate::io::{Clock, run};
+use crate::replica::Now;
+use crate::replica::Replica;
+use crate::replica::recover::Recovery;
+
+/// Why a server did not start, or how it ended.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The data directory cannot be used; the text says which file and what to do.
+    Data(String),
+    /// The address cannot be listened on.
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// The operating system refused something else.
+    System(&'static str, std::io::Error),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ServeError::Data(text) => write!(f, "{text}"),
+            ServeError::Listen(address, error) => write!(
+                f,
+                "cannot listen on {address}: {error}; is another server running there?"
+            ),
+            ServeError::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+/// A recovered server that already holds its port and its directory.
+pub struct Prepared {
+    shared: Arc<Shared>,
+    storage: Arc<Storage>,
+    replica: Replica,
+    log: Log,
+    bound: Bound,
+    /// What was found on the disk, for people.
+    pub report: String,
+}
+
+impl Prepared {
+    /// Opens the data directory, recovers the tree and binds the port. No thread serves yet.
+    pub fn new(options: Options) -> Result<Prepared, ServeError> {
+        let bound =
+            listen::bind(options.listen, options.backlog).map_err(|error| ServeError::Listen(options.listen, error))?;
+        let clock = Clock::default();
+        let seed = u64::from_ne_bytes(random_bytes::<8>().map_err(|error| ServeError::System("/dev/urandom", error))?);
+        let mut recovery = Recovery::new(options.features.clone(), seed);
+        let (storage, log, report) = Storage::open(storage_options(&options), &mut recovery)
+            .map_err(|error| ServeError::Data(error.to_string()))?;
+        let keys = SessionKeys::open(storage.data_path()).map_err(|error| ServeError::Data(error.to_string()))?;
+        let replica = Replica::new(
+            recovery.finish(),
+            options.desk,
+            Now {
+                ms: clock.ms(),
+                wall_ms: clock.wall_ms(),
+            },
+        );
+        let shared = Shared::new(options, keys, clock, log.durable());
+        Ok(Prepared {
+            shared,
+            storage: Arc::new(storage),
+            replica,
+            log,
+            bound,
+            report: report.to_string(),
+        })
+    }
+
+    /// The address clients find it at.
+    pub fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.bound.address()
+    }
+
+    /// Where data and log lie.
+    pub fn paths(&self) -> (&std::path::Path, &std::path::Path) {
+        (self.storage.data_path(), self.storage.log_path())
+    }
+
+    /// Serves until SIGTERM or SIGINT.
+    pub fn serve(self) -> Result<(), ServeError> {
+        let Prepared {
+            shared,
+            storage,
+            replica,
+            log,
+            bound,
+            ..
+        } = self;
+        let engine = shared.options.engine;
+        let guest = shared.options.cores <= GUEST_CORES_MAX;
+        for index in 1..shared.options.cores {
+            let (shared, view) = (Arc::clone(&shared), replica.view());
+            spawn(format!("core-{index}"), move || {
+                run(engine, async move { Core::new(index as u16, shared, view).run().await })
+            })?;
+        }
+        let view = replica.view();
+        let writer_parts = (Arc::clone(&shared), storage, replica, log);
+        let writer = move || Writer::new(writer_parts.0, writer_parts.1, writer_parts.2, writer_parts.3);
+        let mut guest_writer = Some(writer);
+        if !guest {
+            let writer = guest_writer.take().expect("it is there");
+            spawn("writer".into(), move || {
+                run(engine, async move {
+                    match writer() {
+                        Ok(writer) => writer.run().await,
+                        Err(error) => fatal("the writer", &error),
+                    }
+                })
+            })?;
+        }
+        let main = async move {
+            if let Some(writer) = guest_writer {
+                let writer = writer()?;
+                tokio::task::spawn_local(writer.run());
+            }
+            let core = Core::new(0, Arc::clone(&shared), view);
+            tokio::task::spawn_local(core.run());
+            tokio::task::spawn_local(accept(Arc::clone(&shared), bound));
+            let signal = stop_signal().await?;
+            tracing::info!(signal, "stopping: finishing the log");
+            let (done, finished) = tokio::sync::oneshot::channel();
+            shared.writer.send(ToWriter::Stop(done));
+            let _ = finished.await;
+            Ok::<(), std::io::Error>(())
+        };
+        run(engine, main)
+            .and_then(|result| result)
+            .map_err(|error| ServeError::System("the first event loop", error))
+    }
+}
+
+/// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.
+const GUEST_CORES_MAX: usize = 2;
+
+fn storage_options(options: &Options) -> storage::engine::Options {
+    storage::engine::Options {
+        data_dir: options.data_dir.clone(),
+        log_dir: options.log_dir.clone(),
+        segment_bytes: options.segment_bytes,
+        direct: true,
+        retain_snapshots: options.retain_snapshots,
+        fsync: options.force_sync,
+        ..Default::default()
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<(), ServeError> {
+    let named = name.clone();
+    let body = move || {
+        if let Err(error) = work() {
+            fatal(&named, &error);
+        }
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map(drop)
+        .map_err(|error| ServeError::System("a thread", error))
+}
+
+/// A server without one of its threads is no server.
+fn fatal(what: &str, error: &std::io::Error) -> ! {
+    tracing::error!(what, %error, "a thread ended, so this server stops");
+    eprintln!("ringkeeper: {what} ended, so this server stops: {error}");
+    std::process::exit(1)
+}
+
+/// Accepted connections go to the cores in turn.
+async fn accept(shared: Arc<Shared>, bound: Bound) {
+    let mut next = 0;
+    let keep_alive = shared.options.keep_alive;
+    let cores = Arc::clone(&shared);
+    let each = move |socket, peer| {
+        cores.cores[next].inbox.send(ToCore::Accepted { socket, peer });
+        next = (next + 1) % cores.cores.len();
+    };
+    if let Err(error) = bound.accept_each(keep_alive, each).await {
+        fatal("the listener", &error);
+    }
+}
+
+async fn stop_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => Ok("SIGTERM"),
+        _ = int.recv() => Ok("SIGINT"),
+    }
+}

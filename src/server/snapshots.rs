@@ -1,0 +1,114 @@
+//! When snapshots are taken (`SyncRequestProcessor#shouldSnapshot`) and the thread that takes one.
+
+use std::sync::Arc;
+
+use storage::engine::Engine as Storage;
+
+use super::message::ToWriter;
+use super::shared::Shared;
+use crate::tree::View;
+
+/// Counts towards the next snapshot. Both limits are drawn anew after each, between half and all of what is
+/// configured, so that the servers of an ensemble do not all snapshot at once.
+pub struct Trigger {
+    count_max: u64,
+    bytes_max: Option<u64>,
+    random: u64,
+    count_now: u64,
+    bytes_now: u64,
+    count_limit: u64,
+    bytes_limit: u64,
+    running: bool,
+}
+
+impl Trigger {
+    /// `seed` draws the first limits.
+    pub fn new(count_max: u64, bytes_max: Option<u64>, seed: u64) -> Trigger {
+        let (count_limit, bytes_limit) = (0, 0);
+        let mut trigger = Trigger {
+            count_max,
+            bytes_max,
+            random: seed | 1,
+            count_now: 0,
+            bytes_now: 0,
+            count_limit,
+            bytes_limit,
+            running: false,
+        };
+        trigger.draw();
+        trigger
+    }
+
+    fn draw(&mut self) {
+        // xorshift64: the jitter needs no better.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let jittered = |max: u64| max / 2 + 1 + self.random % (max / 2).max(1);
+        self.count_limit = jittered(self.count_max);
+        self.bytes_limit = self.bytes_max.map_or(u64::MAX, jittered);
+        (self.count_now, self.bytes_now) = (0, 0);
+    }
+
+    /// Notes what went to the log. True if a snapshot is due; it is then taken to be running.
+    pub fn logged(&mut self, count: u64, bytes: u64) -> bool {
+        self.count_now += count;
+        self.bytes_now += bytes;
+        let due = !self.running && (self.count_now >= self.count_limit || self.bytes_now >= self.bytes_limit);
+        if due {
+            self.running = true;
+            self.draw();
+        }
+        due
+    }
+
+    /// The snapshot that was running is done.
+    pub fn done(&mut self) {
+        self.running = false;
+    }
+}
+
+/// Writes a version to the disk on a thread of its own, and tells the writer.
+pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View) -> std::io::Result<()> {
+    let rate = shared.options.snap_rate;
+    let work = move || {
+        let started = std::time::Instant::now();
+        let zxid = view.totals().zxid;
+        match storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut view.entries(), rate) {
+            Ok(info) => {
+                let ms = started.elapsed().as_millis();
+                tracing::info!(%zxid, nodes = view.totals().nodes, ms, "snapshot taken: {info}");
+            }
+            Err(error) => {
+                tracing::error!(%zxid, %error, "taking a snapshot failed; the log keeps everything since the last one")
+            }
+        }
+        drop(view);
+        shared.writer.send(ToWriter::SnapshotDone);
+    };
+    std::thread::Builder::new()
+        .name("snapshot".into())
+        .spawn(work)
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_lie_between_half_and_all() {
+        let mut trigger = Trigger::new(100, Some(1000), 42);
+        for _ in 0..50 {
+            let mut count = 0;
+            while !trigger.logged(1, 1) {
+                count += 1;
+            }
+            assert!((50..=100).contains(&count), "{count}");
+            assert!(!trigger.logged(1000, 1000), "one at a time");
+            trigger.done();
+            trigger.draw();
+        }
+        assert!(Trigger::new(1_000_000, Some(1000), 1).logged(1, 1001));
+    }
+}

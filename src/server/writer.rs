@@ -1,0 +1,271 @@
+//! The writer's loop: drives the writing desk with messages, the log and time.
+//!
+//! Group commit without a timer (design.md D5): while one batch is being made durable, whatever arrives forms the
+//! next. The first failed write or sync ends the process: an fsync error cannot be retried (reliability.md 0.2).
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use storage::Zxid;
+use storage::engine::Engine as Storage;
+use storage::log::{Log, LogWrite};
+
+use super::message::{Batch, SessionReport, ToCore, ToWriter};
+use super::shared::Shared;
+use super::snapshots::{self, Trigger};
+use crate::io::runtime::BREATHE_EVERY;
+use crate::io::{LogDevice, breathe};
+use crate::replica::Now;
+use crate::replica::{Answered, Origin, Published, Replica};
+
+/// The exit status when the log cannot be written.
+pub const EXIT_LOG_FAILED: i32 = 21;
+
+/// A core that sleeps is woken for the sake of memory when so many batches wait for it.
+const BACKLOG_MAX: usize = 64;
+
+/// Pieces of old versions freed after each batch, at least.
+const RECLAIM_MIN: usize = 256;
+
+/// What the writer owns.
+pub struct Writer {
+    shared: Arc<Shared>,
+    storage: Arc<Storage>,
+    replica: Replica,
+    log: Log,
+    device: Rc<LogDevice>,
+    trigger: Trigger,
+    writing: bool,
+    batch_count: usize,
+    batch_started_ms: u64,
+    stopping: Vec<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl crate::replica::Log for Log {
+    fn append(&mut self, zxid: Zxid, payload: &[u8]) {
+        Log::append(self, zxid, &[payload]);
+    }
+}
+
+impl Writer {
+    /// Puts the writer together; it runs on the loop that calls [`Writer::run`].
+    pub fn new(shared: Arc<Shared>, storage: Arc<Storage>, replica: Replica, log: Log) -> std::io::Result<Writer> {
+        let device = Rc::new(LogDevice::open(shared.options.engine)?);
+        let seed = shared.clock.wall_ms() as u64;
+        let trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let stopping = Vec::new();
+        Ok(Writer {
+            shared,
+            storage,
+            replica,
+            log,
+            device,
+            trigger,
+            writing: false,
+            batch_count: 0,
+            batch_started_ms: 0,
+            stopping,
+        })
+    }
+
+    /// The loop; ends when told to stop and everything is durable.
+    pub async fn run(mut self) {
+        loop {
+            let handled = self.drain();
+            self.tick();
+            self.start_write();
+            if !self.writing && !self.stopping.is_empty() {
+                for done in self.stopping {
+                    let _ = done.send(());
+                }
+                return;
+            }
+            self.replica.reclaim(RECLAIM_MIN + 8 * handled);
+            if self.shared.writer.is_empty() {
+                let due = self.shared.clock.at(self.replica.next_tick_ms(self.shared.clock.ms()));
+                let wait = due
+                    .saturating_duration_since(std::time::Instant::now())
+                    .max(Duration::from_millis(1));
+                let _ = tokio::time::timeout(wait, self.shared.writer.rung()).await;
+            } else {
+                breathe().await;
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: self.shared.clock.ms(),
+            wall_ms: self.shared.clock.wall_ms(),
+        }
+    }
+
+    /// Handles messages, but no more at a time than the ring can wait for. Gives how many.
+    fn drain(&mut self) -> usize {
+        let now = self.now();
+        let mut handled = 0;
+        while handled < BREATHE_EVERY && self.batch_count < self.shared.options.batch_max {
+            let Some(message) = self.shared.writer.pop() else { break };
+            handled += 1;
+            self.handle(message, now);
+        }
+        if handled == 0 && self.batch_count >= self.shared.options.batch_max {
+            // The open batch is full: only its predecessor's end may pass.
+            if let Some(message) = self.shared.writer.pop() {
+                handled += 1;
+                self.handle(message, now);
+            }
+        }
+        handled
+    }
+
+    fn handle(&mut self, message: ToWriter, now: Now) {
+        match message {
+            ToWriter::Write(request) => {
+                self.batch_count += 1;
+                self.replica.write(&request, now, &mut self.log);
+            }
+            ToWriter::Open {
+                origin,
+                timeout_ms,
+                heart,
+            } => {
+                self.batch_count += 1;
+                self.replica.open_session(origin, timeout_ms, heart, now, &mut self.log);
+            }
+            ToWriter::Attach {
+                origin,
+                session,
+                timeout_ms,
+                heart,
+            } => {
+                let attached = self.replica.attach(session, timeout_ms, heart, origin, now);
+                if let Ok(Some(old)) = attached {
+                    self.tell(old, ToCore::Displace(old));
+                }
+                self.tell(
+                    origin,
+                    ToCore::Attached {
+                        origin,
+                        session,
+                        timeout_ms,
+                        accepted: attached.is_ok(),
+                    },
+                );
+            }
+            ToWriter::Detach { origin, session } => self.replica.detach(session, origin),
+            ToWriter::Written(Ok(write)) => self.written(write),
+            ToWriter::Written(Err(error)) => give_up(&error),
+            ToWriter::SnapshotDone => self.trigger.done(),
+            ToWriter::Report(answer) => {
+                let buckets = self.replica.sessions().buckets().collect();
+                drop(answer.send(SessionReport { buckets }));
+            }
+            ToWriter::Stop(done) => self.stopping.push(done),
+        }
+    }
+
+    fn tell(&self, origin: Origin, message: ToCore) {
+        self.shared.cores[origin.core as usize].inbox.send(message);
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        if now.ms >= self.replica.next_tick_ms(now.ms) {
+            let expired = self.replica.tick(now, &mut self.log);
+            if expired > 0 {
+                tracing::info!(expired, "sessions expired");
+            }
+        }
+    }
+
+    /// Sends the open batch to the disk, unless one is on its way.
+    fn start_write(&mut self) {
+        if self.writing {
+            return;
+        }
+        let Some(write) = self.log.next_write() else { return };
+        self.replica.seal();
+        self.writing = true;
+        self.batch_count = 0;
+        self.batch_started_ms = self.shared.clock.ms();
+        let (device, shared) = (Rc::clone(&self.device), Arc::clone(&self.shared));
+        let description = format!("{write}");
+        tokio::task::spawn_local(async move {
+            let result = device.write(write).await;
+            let result = result.map_err(|error| std::io::Error::new(error.kind(), format!("{description}: {error}")));
+            shared.writer.send(ToWriter::Written(result));
+        });
+    }
+
+    /// A batch is durable: it is published.
+    fn written(&mut self, write: LogWrite) {
+        self.writing = false;
+        let took_ms = self.shared.clock.ms() - self.batch_started_ms;
+        if took_ms > self.shared.options.sync_warning_ms {
+            tracing::warn!(
+                took_ms,
+                "making a log batch durable took longer than fsync.warningthresholdms"
+            );
+        }
+        let (first, bytes) = (write.first, write.buffer.len() as u64);
+        let durable = self.log.written(write);
+        // The next batch goes out before this one's news: the disk is the slower of the two.
+        self.start_write();
+        if let Some(published) = self.replica.durable(durable) {
+            self.publish(published);
+        }
+        if self.trigger.logged(durable.0 - first.0 + 1, bytes) {
+            self.snapshot();
+        }
+    }
+
+    fn publish(
+        &mut self,
+        Published {
+            version,
+            fired,
+            answers,
+        }: Published,
+    ) {
+        let fired = Arc::new(fired);
+        let mut by_core: Vec<Vec<Answered>> = self.shared.cores.iter().map(|_| Vec::new()).collect();
+        for answered in answers {
+            by_core[answered.origin.core as usize].push(answered);
+        }
+        let mut to_wake = Vec::with_capacity(by_core.len());
+        for (port, answers) in self.shared.cores.iter().zip(by_core) {
+            let answered = !answers.is_empty();
+            port.inbox.push(ToCore::Batch(Batch {
+                version: version.clone(),
+                fired: Arc::clone(&fired),
+                answers,
+            }));
+            // Looked at after the push: a watch that was registered before it is seen here, one that is registered
+            // after it belongs to a core that will look into its inbox by itself.
+            let news = !fired.is_empty() && port.watching.load(Ordering::SeqCst);
+            if answered || news || port.inbox.len() > BACKLOG_MAX {
+                to_wake.push(port);
+            }
+        }
+        self.shared.publish(version.totals.zxid);
+        to_wake.into_iter().for_each(|port| port.inbox.ring());
+    }
+
+    fn snapshot(&mut self) {
+        let taken = snapshots::take(Arc::clone(&self.storage), Arc::clone(&self.shared), self.replica.view());
+        if let Err(error) = taken {
+            tracing::error!(%error, "no thread for a snapshot");
+            self.trigger.done();
+        }
+    }
+}
+
+/// One line, then the end: what was not acknowledged may or may not be on the disk, and nobody may be told more.
+fn give_up(error: &std::io::Error) -> ! {
+    tracing::error!("the log cannot be written, so this server stops: {error}");
+    eprintln!("ringkeeper: the log cannot be written, so this server stops: {error}");
+    std::process::exit(EXIT_LOG_FAILED)
+}

@@ -1,0 +1,456 @@
+//! The writer's head, its published versions, and what a core reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use storage::trie::{self, Trie};
+
+use super::key::{Key, Kind, Look};
+use super::node::{AclId, Node, Payload, Persisted};
+use super::quota::QuotaPaths;
+use super::session::SessionRecord;
+use super::{acl, digest};
+use crate::base::Zxid;
+use crate::base::path::{self, CONFIG, QUOTA, ZOOKEEPER};
+use crate::wire::acl::{Acl, READ, read_list, write_list};
+use crate::wire::jute::{Reader as JuteReader, Writer as JuteWriter};
+
+/// Configuration that decides how transactions apply; equal on all servers of an ensemble.
+#[derive(Clone, Default)]
+pub struct Features {
+    /// TTL nodes.
+    pub extended_types: bool,
+    /// Whether digests are kept.
+    pub digest: bool,
+    /// Who may do what.
+    pub policy: acl::Policy,
+}
+
+/// Counts and sums of a version: everything about it that is not in the trie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// The last transaction applied.
+    pub zxid: Zxid,
+    /// Nodes, the root included.
+    pub nodes: u64,
+    /// Path and data bytes (`DataTree#approximateDataSize`).
+    pub bytes: u64,
+    /// Sessions.
+    pub sessions: u32,
+    /// Ephemeral nodes.
+    pub ephemerals: u32,
+    /// Containers.
+    pub containers: u32,
+    /// TTL nodes.
+    pub ttls: u32,
+    /// The newest ACL number.
+    pub acl_newest: u32,
+    /// The tree's digest.
+    pub digest: u64,
+}
+
+/// A published version: a sealed trie and its totals.
+#[derive(Clone)]
+pub struct Version {
+    /// The trie's part.
+    pub trie: trie::Version,
+    /// The rest.
+    pub totals: Totals,
+}
+
+/// What one core (or a snapshot) reads: a pinned version.
+#[derive(Clone)]
+pub struct View {
+    pub(super) reader: trie::Reader,
+    pub(super) totals: Totals,
+    pub(super) extended_types: bool,
+}
+
+impl View {
+    /// Moves to a newer version; what the old one alone held may now be freed.
+    pub fn advance(&mut self, to: &Version) {
+        assert!(
+            to.totals.zxid >= self.totals.zxid,
+            "a view went back from {} to {}",
+            self.totals.zxid,
+            to.totals.zxid
+        );
+        self.reader.advance(&to.trie);
+        self.totals = to.totals;
+    }
+
+    /// The counts of this version.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Every key and value, in trie order.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.reader.iter()
+    }
+
+    /// The seed that the order of entries rests on.
+    pub fn seed(&self) -> u64 {
+        self.reader.seed()
+    }
+}
+
+/// The writer's head.
+pub struct Tree {
+    pub(super) trie: Trie,
+    pub(super) totals: Totals,
+    pub(super) features: Features,
+    pub(super) quotas: QuotaPaths,
+    /// Numbers of ACLs; entries may be stale after a roll-back and are checked against the trie.
+    acl_ids: HashMap<Arc<[Acl]>, AclId>,
+    acls: HashMap<AclId, Arc<[Acl]>>,
+    open_acl: Arc<[Acl]>,
+    /// Quota paths added (true) or removed since the checkpoint.
+    quota_undo: Vec<(String, bool)>,
+    scratch: Vec<u8>,
+}
+
+/// A point to which the head can go back.
+pub struct Checkpoint {
+    trie: trie::Checkpoint,
+    totals: Totals,
+}
+
+impl Tree {
+    /// A new tree with its built-in nodes (`DataTree#DataTree`).
+    pub fn new(seed: u64, features: Features) -> Tree {
+        let mut tree = Tree::bare(seed, features);
+        let zero = Persisted::default();
+        for (path, children) in [("", 1), (ZOOKEEPER, 2), (QUOTA, 0), (CONFIG, 0)] {
+            tree.put_node(path, AclId(0), &zero, children, Some(b""));
+            tree.totals.nodes += 1;
+        }
+        tree.totals.bytes = [ZOOKEEPER, QUOTA, CONFIG].iter().map(|path| path.len() as u64).sum();
+        let (root, reserved) = (tree.children_of("", 0), tree.children_of(ZOOKEEPER, 0));
+        for (set, name) in [(root, "zookeeper"), (reserved.clone(), "quota")] {
+            set.as_set().insert(&mut tree.trie, name.as_bytes());
+        }
+        ChildrenOf { count: 1, ..reserved }
+            .as_set()
+            .insert(&mut tree.trie, b"config");
+        let readable = tree.intern(&[Acl::anyone(READ)]);
+        tree.put_node(CONFIG, readable, &Persisted { aversion: -1, ..zero }, 0, Some(b""));
+        if tree.features.digest {
+            tree.totals.digest = digest::node("", b"", &zero).wrapping_add(digest::node(ZOOKEEPER, b"", &zero));
+        }
+        tree
+    }
+
+    /// A tree with nothing in it, to be filled from a snapshot.
+    pub fn bare(seed: u64, features: Features) -> Tree {
+        Tree {
+            trie: Trie::new(seed),
+            totals: Totals::default(),
+            features,
+            quotas: QuotaPaths::default(),
+            acl_ids: HashMap::new(),
+            acls: HashMap::new(),
+            open_acl: Arc::new([Acl::anyone(crate::wire::acl::ALL)]),
+            quota_undo: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The head's counts.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The configuration it was made with.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Paths that have a quota.
+    pub fn quotas(&self) -> &QuotaPaths {
+        &self.quotas
+    }
+
+    /// Makes the head a version that never changes again.
+    pub fn seal(&mut self) -> Version {
+        Version {
+            trie: self.trie.seal(),
+            totals: self.totals,
+        }
+    }
+
+    /// A view that is pinned at the head as it is now.
+    pub fn view(&mut self) -> View {
+        View {
+            reader: self.trie.reader(),
+            totals: self.totals,
+            extended_types: self.features.extended_types,
+        }
+    }
+
+    /// Frees some of what no view can reach any more.
+    pub fn reclaim(&mut self, budget: usize) -> usize {
+        self.trie.reclaim(budget)
+    }
+
+    /// Replaced pieces that are not freed yet.
+    pub fn retired(&self) -> usize {
+        self.trie.retired_len()
+    }
+
+    /// Marks a point to go back to; one at a time.
+    pub fn checkpoint(&mut self) -> Checkpoint {
+        self.quota_undo.clear();
+        Checkpoint {
+            trie: self.trie.checkpoint(),
+            totals: self.totals,
+        }
+    }
+
+    /// Drops everything since the checkpoint.
+    pub fn roll_back(&mut self, to: Checkpoint) {
+        self.trie.rollback(to.trie);
+        self.totals = to.totals;
+        for (path, added) in std::mem::take(&mut self.quota_undo).into_iter().rev() {
+            if added {
+                self.quotas.remove(&path)
+            } else {
+                self.quotas.add(&path)
+            };
+        }
+    }
+
+    /// Keeps everything since the checkpoint.
+    pub fn keep(&mut self, checkpoint: Checkpoint) {
+        self.trie.commit(checkpoint.trie);
+        self.quota_undo.clear();
+    }
+
+    pub(super) fn note_quota(&mut self, path: &str, added: bool) {
+        let changed = if added {
+            self.quotas.add(path)
+        } else {
+            self.quotas.remove(path)
+        };
+        if changed {
+            self.quota_undo.push((path.to_owned(), added));
+        }
+    }
+
+    /// Stores a node with its data.
+    pub(super) fn put_node(&mut self, path: &str, acl: AclId, stat: &Persisted, children: u32, data: Option<&[u8]>) {
+        let payload = Payload::of(data);
+        if let (Payload::Large(_), Some(bytes)) = (payload, data) {
+            self.trie
+                .put(Key::new(Kind::Data, path::canonical(path).as_bytes()).bytes(), &[bytes]);
+        }
+        let (header, inline) = Node {
+            acl,
+            stat: *stat,
+            children,
+            payload,
+        }
+        .encode();
+        self.trie.put(Key::node(path).bytes(), &[header.bytes(), inline]);
+    }
+
+    /// Changes a node's Stat, ACL or count of children and leaves its data alone. False if it is not there.
+    pub(super) fn amend(&mut self, path: &str, change: impl FnOnce(&mut Node<'_>)) -> bool {
+        let key = Key::node(path);
+        let Some(value) = self.trie.get(key.bytes()) else {
+            return false;
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(value);
+        let mut node = Node::decode(&scratch);
+        let before = node;
+        change(&mut node);
+        if self.features.digest && node.stat != before.stat {
+            let data = self.data_of(path, &before);
+            let (old, new) = (
+                digest::node(path, data, &before.stat),
+                digest::node(path, data, &node.stat),
+            );
+            self.totals.digest = self.totals.digest.wrapping_sub(old).wrapping_add(new);
+        }
+        let (header, inline) = node.encode();
+        self.trie.put(key.bytes(), &[header.bytes(), inline]);
+        self.scratch = scratch;
+        true
+    }
+
+    /// A node of the head.
+    pub fn node(&self, path: &str) -> Option<Node<'_>> {
+        self.trie.get(Key::node(path).bytes()).map(Node::decode)
+    }
+
+    /// A node's bytes; none for null data.
+    pub fn data_of<'t>(&'t self, path: &str, node: &Node<'t>) -> &'t [u8] {
+        data_of(&self.trie, path, node)
+    }
+
+    /// A session's ephemerals in the head, sorted.
+    pub fn ephemerals(&self, session: i64) -> Vec<String> {
+        super::read::ephemerals(&self.trie, session)
+    }
+
+    /// A session of the head.
+    pub fn session(&self, id: i64) -> Option<SessionRecord> {
+        self.trie
+            .get(Key::new(Kind::Session, &id.to_be_bytes()).bytes())
+            .and_then(SessionRecord::decode)
+    }
+
+    pub(super) fn put_session(&mut self, id: i64, record: SessionRecord) {
+        self.trie
+            .put(Key::new(Kind::Session, &id.to_be_bytes()).bytes(), &[&record.encode()]);
+    }
+
+    pub(super) fn children_of<'p>(&self, path: &'p str, count: u32) -> ChildrenOf<'p> {
+        ChildrenOf {
+            path: path::canonical(path),
+            count,
+        }
+    }
+
+    /// The entries of an ACL number.
+    pub fn acl(&self, id: AclId) -> &Arc<[Acl]> {
+        if id == AclId(0) {
+            &self.open_acl
+        } else {
+            self.acls.get(&id).expect("a node's ACL is interned")
+        }
+    }
+
+    /// The number of an ACL, with one more user of it (`ReferenceCountedACLCache`).
+    pub(super) fn intern(&mut self, acl: &[Acl]) -> AclId {
+        if acl == &*self.open_acl {
+            return AclId(0);
+        }
+        if let Some(&id) = self.acl_ids.get(acl) {
+            let current = self.acls.get(&id).is_some_and(|entries| **entries == *acl);
+            if let (true, Some((users, _))) = (current, read_acl(&self.trie, id)) {
+                self.put_acl(id, users + 1, acl);
+                return id;
+            }
+        }
+        self.totals.acl_newest += 1;
+        let id = AclId(self.totals.acl_newest);
+        self.put_acl(id, 1, acl);
+        let entries: Arc<[Acl]> = acl.into();
+        self.acl_ids.insert(Arc::clone(&entries), id);
+        self.acls.insert(id, entries);
+        id
+    }
+
+    /// One user less.
+    pub(super) fn release(&mut self, id: AclId) {
+        let Some((users, acl)) = read_acl(&self.trie, id) else {
+            return;
+        };
+        match users {
+            // The entries stay in the writer's table: a roll-back may bring the number back.
+            0 | 1 => drop(self.trie.remove(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes())),
+            _ => self.put_acl(id, users - 1, &acl),
+        }
+    }
+
+    fn put_acl(&mut self, id: AclId, users: u32, acl: &[Acl]) {
+        let mut value = users.to_be_bytes().to_vec();
+        write_list(&mut JuteWriter::new(&mut value), acl);
+        self.trie
+            .put(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes(), &[&value]);
+    }
+
+    /// Rebuilds what is derived, after a snapshot has filled the trie.
+    pub(super) fn derive(&mut self) {
+        let numbers: Vec<u32> = self
+            .trie
+            .iter()
+            .filter(|(key, _)| key.first() == Some(&(Kind::Acl as u8)))
+            .filter_map(|(key, _)| Some(u32::from_be_bytes(*key[1..].first_chunk()?)))
+            .collect();
+        for number in numbers {
+            let id = AclId(number);
+            let Some((_, acl)) = read_acl(&self.trie, id) else {
+                continue;
+            };
+            let entries: Arc<[Acl]> = acl.into();
+            self.acl_ids.insert(Arc::clone(&entries), id);
+            self.acls.insert(id, entries);
+        }
+        let limits: Vec<String> = super::read::subtree(&self.trie, QUOTA)
+            .into_iter()
+            .filter_map(|path| super::quota::subject(&path, super::quota::LIMITS).map(str::to_owned))
+            .collect();
+        for path in &limits {
+            self.quotas.add(path);
+        }
+    }
+
+    /// Forgets ACL entries that neither the trie nor any roll-back can ask for; called between transactions.
+    pub fn sweep_acls(&mut self) {
+        if self.acls.len() < 1024 || self.acls.len() < 2 * self.live_acls() {
+            return;
+        }
+        let trie = &self.trie;
+        self.acls
+            .retain(|id, _| trie.get(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes()).is_some());
+        let acls = &self.acls;
+        self.acl_ids.retain(|_, id| acls.contains_key(id));
+    }
+
+    fn live_acls(&self) -> usize {
+        self.acls
+            .keys()
+            .filter(|id| {
+                self.trie
+                    .get(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes())
+                    .is_some()
+            })
+            .count()
+    }
+}
+
+/// A node's children, as a set that can be counted and listed.
+#[derive(Clone)]
+pub(super) struct ChildrenOf<'p> {
+    pub path: &'p str,
+    pub count: u32,
+}
+
+impl ChildrenOf<'_> {
+    pub fn as_set(&self) -> super::set::Set<'_> {
+        super::set::Set {
+            kind: Kind::Children,
+            owner: self.path.as_bytes(),
+            count: self.count,
+        }
+    }
+}
+
+/// A node's bytes; none for null data.
+pub(super) fn data_of<'t>(look: &'t impl Look, path: &str, node: &Node<'t>) -> &'t [u8] {
+    match node.payload {
+        Payload::Null => &[],
+        Payload::Inline(bytes) => bytes,
+        Payload::Large(length) => {
+            let bytes = look
+                .look(Key::new(Kind::Data, path::canonical(path).as_bytes()).bytes())
+                .unwrap_or_default();
+            assert_eq!(bytes.len(), length as usize, "large data of {path}");
+            bytes
+        }
+    }
+}
+
+/// An ACL's count of users and its entries.
+pub(super) fn read_acl(look: &impl Look, id: AclId) -> Option<(u32, Vec<Acl>)> {
+    let value = look.look(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes())?;
+    let (users, entries) = value.split_first_chunk::<4>()?;
+    Some((
+        u32::from_be_bytes(*users),
+        read_list(&mut JuteReader::new(entries)).ok()?,
+    ))
+}
