@@ -1,4 +1,6 @@
 //! The server binary, `zk-server`.
+use std::collections::HashMap;
+
 use ringkeeper::io::Engine;
 use ringkeeper::replica::{Settings, reap::ReapSettings};
 use ringkeeper::server::{options::*, serve::Prepared};
@@ -7,49 +9,66 @@ use ringkeeper::tree::Features;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Until `server::launch` is here: `zk-server start-foreground CFG` with a handful of keys.
 fn main() {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let port: u16 = std::env::args().nth(1).unwrap_or("2181".into()).parse().unwrap();
-    let dir: std::path::PathBuf = std::env::args().nth(2).unwrap_or("/tmp/rk".into()).into();
-    let engine = if std::env::args().nth(3).as_deref() == Some("epoll") {
-        Engine::Epoll
-    } else {
-        Engine::Uring
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let path = std::env::args().nth(2).expect("start-foreground CFG");
+    let text = std::fs::read_to_string(path).unwrap();
+    let keys: HashMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(k, v)| (k.trim(), v.trim()))
+        .collect();
+    let int = |key: &str, default: i64| keys.get(key).map_or(default, |v| v.parse().unwrap());
+    let engine = match keys.get("ringkeeper.engine") {
+        Some(&"epoll") => Engine::Epoll,
+        _ => Engine::Uring,
     };
+    let dir: std::path::PathBuf = keys["dataDir"].into();
+    let tick = int("tickTime", 2000);
     let options = Options {
-        listen: ([127, 0, 0, 1], port).into(),
+        listen: ([127, 0, 0, 1], int("clientPort", 2181) as u16).into(),
         backlog: 50,
         keep_alive: false,
         cores: 2,
         engine,
         data_dir: dir.clone(),
-        log_dir: dir,
+        log_dir: keys.get("dataLogDir").map_or(dir, |v| v.into()),
         segment_bytes: 64 << 20,
         force_sync: true,
         sync_warning_ms: 1000,
         retain_snapshots: 3,
         purge: true,
-        snap_count: 100_000,
+        snap_count: int("snapCount", 100_000) as u64,
         snap_bytes: None,
         snap_rate: None,
         batch_max: 1000,
         features: Features {
-            extended_types: true,
+            extended_types: keys
+                .get("zookeeper.extendedTypesEnabled")
+                .or(keys.get("extendedTypesEnabled"))
+                == Some(&"true"),
             digest: true,
             ..Default::default()
         },
         desk: Settings {
-            tick_ms: 2000,
-            enforce_quota: false,
-            reconfig_enabled: false,
+            tick_ms: tick as u64,
+            enforce_quota: keys.get("enforceQuota") == Some(&"true"),
+            reconfig_enabled: keys.get("reconfigEnabled") == Some(&"true"),
             reap: ReapSettings {
-                interval_ms: 60000,
+                interval_ms: int("znode.container.checkIntervalMs", 60000) as u64,
                 per_minute_max: 10000,
                 never_used_ms: 0,
             },
             server_id: 1,
         },
-        session_timeout_ms: (4000, 40000),
+        session_timeout_ms: (
+            int("minSessionTimeout", 2 * tick) as i32,
+            int("maxSessionTimeout", 20 * tick) as i32,
+        ),
         frame_bytes_max: 0xfffff,
         per_ip_max: 60,
         connections_max: 0,
