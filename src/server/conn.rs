@@ -72,6 +72,7 @@ pub struct Conn {
     in_flight: Cell<usize>,
     queue: RefCell<VecDeque<Waiting>>,
     resume: Notify,
+    sent: Notify,
 }
 
 impl Conn {
@@ -94,6 +95,7 @@ impl Conn {
             in_flight: Cell::new(0),
             queue: RefCell::default(),
             resume: Notify::new(),
+            sent: Notify::new(),
         }
     }
 
@@ -292,13 +294,14 @@ pub async fn send(conn: &Rc<Conn>) {
         }
     }
     conn.sending.set(false);
-    conn.resume.notify_one();
+    // A bell of its own: the permit of `resume` would keep a paused connection's loop from ever waiting.
+    conn.sent.notify_one();
 }
 
 /// Waits until another task's sending is done, and sends what it left.
 async fn finish_sending(conn: &Rc<Conn>) {
     while conn.sending.get() {
-        conn.resume.notified().await;
+        conn.sent.notified().await;
     }
     send(conn).await;
 }
