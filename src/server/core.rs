@@ -195,10 +195,6 @@ impl Core {
                 paths,
             })
         };
-        watches
-            .data_by_watcher()
-            .map(|(watcher, paths)| (watcher, paths))
-            .filter_map(report)
-            .collect()
+        watches.data_by_watcher().filter_map(report).collect()
     }
 }

@@ -44,9 +44,8 @@ impl Trigger {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let jittered = |max: u64| max / 2 + 1 + self.random % (max / 2).max(1);
-        self.count_limit = jittered(self.count_max);
-        self.bytes_limit = self.bytes_max.map_or(u64::MAX, jittered);
+        self.count_limit = jittered(self.count_max, self.random);
+        self.bytes_limit = self.bytes_max.map_or(u64::MAX, |max| jittered(max, self.random));
         (self.count_now, self.bytes_now) = (0, 0);
     }
 
@@ -66,6 +65,11 @@ impl Trigger {
     pub fn done(&mut self) {
         self.running = false;
     }
+}
+
+/// Between half and all of `max`.
+fn jittered(max: u64, random: u64) -> u64 {
+    max / 2 + 1 + random % (max / 2).max(1)
 }
 
 /// Writes a version to the disk on a thread of its own, and tells the writer.

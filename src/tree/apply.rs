@@ -298,7 +298,7 @@ impl Tree {
 
     fn open_session(&mut self, id: i64, timeout_ms: i32) {
         let ephemerals = self.session(id).map_or(0, |record| record.ephemerals);
-        if !self.session(id).is_some_and(|record| record.timeout_ms > 0) {
+        if self.session(id).is_none_or(|record| record.timeout_ms <= 0) {
             self.totals.sessions += 1;
         }
         self.put_session(id, SessionRecord { timeout_ms, ephemerals });
