@@ -1,1 +1,3 @@
 //! What the tools share.
+
+pub mod bench;
