@@ -99,6 +99,9 @@ pub struct Plan {
     pub seed: u64,
 }
 
+/// Compresses about as well as configuration does, and no better.
+const TEXT: &[u8] = b"{\"host\":\"broker-17.example\",\"port\":9092}";
+
 impl RunArgs {
     /// Checks what was said and finds the addresses.
     pub fn plan(&self) -> Result<Plan, String> {
@@ -140,10 +143,7 @@ impl RunArgs {
                 depth: self.depth,
             },
             skew: self.keys,
-            // Text that compresses about as well as configuration does, and no better.
-            data: (0..self.size)
-                .map(|index| b"{\"host\":\"broker-17.example\",\"port\":9092}"[index as usize % 41])
-                .collect(),
+            data: TEXT.iter().copied().cycle().take(self.size as usize).collect(),
             rate: self.rate,
             warm_up: seconds("--warm-up", self.warm_up)?,
             duration: seconds("--duration", self.duration)?,
