@@ -5,9 +5,11 @@
 //! moment a request is due: in a closed loop when it is sent, in an open loop when its turn in the schedule came,
 //! so that a server's pause is charged to every request it delayed (no coordinated omission).
 
+pub mod compare;
 pub mod conn;
 pub mod drive;
 pub mod fill;
+pub mod floor;
 pub mod keys;
 pub mod measure;
 pub mod mix;

@@ -67,7 +67,7 @@ pub fn table(plan: &Plan, result: &Result) -> String {
     if result.seen.lost_connections > 0 {
         writeln!(text, "lost connections: {}", result.seen.lost_connections).expect("a String takes it");
     }
-    if let Some(cost) = cost(plan, result) {
+    if let Some(cost) = cost(result) {
         writeln!(
             text,
             "server: {:.2} µs CPU per operation, {:.1} MiB resident, {:.0} bytes written per operation",
@@ -89,9 +89,8 @@ pub struct Cost {
 }
 
 /// Only operations of the measured time are counted, so the counters must have been read around that.
-pub fn cost(plan: &Plan, result: &Result) -> Option<Cost> {
+pub fn cost(result: &Result) -> Option<Cost> {
     let (before, after) = result.usage?;
-    let _ = plan;
     let operations = result.seen.count().max(1) as f64;
     Some(Cost {
         cpu_us_per_op: (after.cpu_us - before.cpu_us) as f64 / operations,
@@ -121,7 +120,7 @@ pub fn json(plan: &Plan, result: &Result) -> Value {
         .iter()
         .map(|((kind, code), count)| json!({"operation": kind.word(), "code": code, "name": error_name(*code), "count": count}))
         .collect();
-    let server = cost(plan, result).map(|cost| {
+    let server = cost(result).map(|cost| {
         json!({"cpu_us_per_operation": cost.cpu_us_per_op, "resident_mib": cost.resident_mib, "written_bytes_per_operation": cost.written_per_op})
     });
     json!({
