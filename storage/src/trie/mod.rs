@@ -1,0 +1,545 @@
+//! The versioned map: byte keys to byte values, one writer, any number of readers, versions that never change.
+//!
+//! A 32-way hash trie without reference counts. Every branch carries the *generation* in which it was made. The
+//! writer changes a branch in place only while it carries the head's generation, and copies it otherwise; sealing
+//! the head gives a [`Version`] and begins the next generation. What a copy replaced is *retired*, not freed:
+//!
+//! ```text
+//! piece retired in generation g   is reachable from versions < g only
+//! reader pinned at p              may look at, and advance to, versions ≥ p
+//! hence freed when                g ≤ min(pins, last sealed)
+//! ```
+//!
+//! So a reader pays one store per [`Reader::advance`], which a server does once per turn of its loop, and a read
+//! pays nothing. A version by itself pins nothing: it can only be used by advancing a reader whose pin is not newer,
+//! and such a pin already holds everything that the version reaches. Readers come only from the writer, pinned at
+//! what was just sealed, or as clones of a reader, pinned where that one is.
+//!
+//! A [`Checkpoint`] begins a generation too, so that everything from before it is copied on the first change; going
+//! back frees what was made since and takes back what was retired since.
+//!
+//! Keys are placed by a seeded hash, so nobody outside can choose colliding keys; equal hashes share a collision
+//! piece below the last level. The seed is told ([`Trie::seed`]) because entries that are put in the order of
+//! [`Trie::iter`] touch memory in order: loading a snapshot that way is several times faster.
+//!
+//! This folder is one of the two places with `unsafe` (the other is the server's `io`): `raw` holds every pointer.
+
+mod pins;
+mod raw;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use siphasher::sip::SipHasher13;
+
+use pins::{Pin, Pins};
+use raw::{Piece, Slot};
+
+/// Bits of the hash that one level uses.
+const LEVEL_BITS: u32 = 5;
+/// Levels before the hash is used up; below them equal hashes lie side by side.
+const LEVELS: u32 = 64_u32.div_ceil(LEVEL_BITS);
+
+/// What readers keep alive: the pins, and whatever the writer left behind.
+struct Shared {
+    id: u64,
+    pins: Pins,
+    estate: Mutex<Vec<Estate>>,
+}
+
+/// The pieces of a dropped writer: everything below a root, and single retired ones.
+struct Estate {
+    root: Slot,
+    retired: VecDeque<(u64, Piece)>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for estate in self.estate.lock().drain(..) {
+            let mut freed = 0;
+            estate.retired.into_iter().for_each(|(_, piece)| freed += piece.free());
+            freed += estate.root.free_below();
+            std::hint::black_box(freed);
+        }
+    }
+}
+
+/// The writer's head.
+pub struct Trie {
+    seed: u64,
+    root: Slot,
+    len: usize,
+    bytes: usize,
+    /// Of what is made now; everything that carries a smaller one is frozen.
+    generation: u64,
+    last_sealed: u64,
+    retired: VecDeque<(u64, Piece)>,
+    /// While a checkpoint is open: what was made since.
+    made: Option<Vec<Piece>>,
+    shared: Arc<Shared>,
+    hash: fn(u64, &[u8]) -> u64,
+}
+
+/// A point that the head can go back to.
+#[must_use = "a checkpoint is either kept or gone back to"]
+pub struct Checkpoint {
+    root: Slot,
+    len: usize,
+    bytes: usize,
+    retired_count: usize,
+    generation: u64,
+}
+
+/// A sealed state of the map. To look into it, advance a [`Reader`] to it.
+#[derive(Clone, Copy)]
+pub struct Version {
+    trie_id: u64,
+    root: Slot,
+    len: usize,
+    generation: u64,
+}
+
+/// A handle that looks into one version and keeps it, and every newer one, alive.
+pub struct Reader {
+    seed: u64,
+    root: Slot,
+    len: usize,
+    pin: Pin,
+    shared: Arc<Shared>,
+    hash: fn(u64, &[u8]) -> u64,
+}
+
+fn sip(seed: u64, key: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(seed, 0x7269_6e67_6b65_6570);
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// The child number of `hash` at `level`.
+fn index(hash: u64, level: u32) -> u32 {
+    ((hash >> (level * LEVEL_BITS)) & 31) as u32
+}
+
+impl Trie {
+    /// An empty map. The seed should be random where keys come from strangers.
+    pub fn new(seed: u64) -> Trie {
+        Trie::with_hash(seed, sip)
+    }
+
+    fn with_hash(seed: u64, hash: fn(u64, &[u8]) -> u64) -> Trie {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let shared = Shared {
+            id,
+            pins: Pins::default(),
+            estate: Mutex::default(),
+        };
+        Trie {
+            seed,
+            root: Slot::NOTHING,
+            len: 0,
+            bytes: 0,
+            generation: 1,
+            last_sealed: 0,
+            retired: VecDeque::new(),
+            made: None,
+            shared: Arc::new(shared),
+            hash,
+        }
+    }
+
+    /// What the placing of keys rests on.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes allocated for the head and everything that is retired and not freed.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The value of a key in the head.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        raw::find(&self.root, (self.hash)(self.seed, key), key)
+    }
+
+    /// All entries of the head, in trie order.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(raw::Walk::new(&self.root))
+    }
+
+    /// Puts a value, given in parts, under a key.
+    pub fn put(&mut self, key: &[u8], parts: &[&[u8]]) {
+        let hash = (self.hash)(self.seed, key);
+        let leaf = Slot::leaf(key, parts);
+        self.made(leaf);
+        let root = self.root;
+        let (root, replaced) = self.put_below(root, hash, 0, key, leaf);
+        self.root = root;
+        self.len += !replaced as usize;
+    }
+
+    /// Removes a key. False if it was not there.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let hash = (self.hash)(self.seed, key);
+        // Looked for first: a path is copied only when something will change.
+        if raw::find(&self.root, hash, key).is_none() {
+            return false;
+        }
+        self.root = self.remove_below(self.root, hash, 0, key);
+        self.len -= 1;
+        true
+    }
+
+    fn put_below(&mut self, slot: Slot, hash: u64, level: u32, key: &[u8], leaf: Slot) -> (Slot, bool) {
+        if slot.is_nothing() {
+            return (leaf, false);
+        }
+        if slot.is_leaf() {
+            if slot.key() == key {
+                self.retire(slot);
+                return (leaf, true);
+            }
+            let other = (self.hash)(self.seed, slot.key());
+            return (self.part(slot, other, leaf, hash, level), false);
+        }
+        if level == LEVELS {
+            return self.put_among_equals(slot, key, leaf);
+        }
+        let index = index(hash, level);
+        match slot.child(index) {
+            None => (
+                self.replaced(slot, slot.with_child(index, leaf, self.generation)),
+                false,
+            ),
+            Some(child) => {
+                let (new, replaced) = self.put_below(child, hash, level + 1, key, leaf);
+                (self.with_changed(slot, index, child, new), replaced)
+            }
+        }
+    }
+
+    /// Two leaves with different keys under one slot: branches until their hashes part.
+    fn part(&mut self, a: Slot, a_hash: u64, b: Slot, b_hash: u64, level: u32) -> Slot {
+        let made = if level == LEVELS {
+            Slot::equals(&[a, b], self.generation)
+        } else {
+            let (a_index, b_index) = (index(a_hash, level), index(b_hash, level));
+            if a_index == b_index {
+                let below = self.part(a, a_hash, b, b_hash, level + 1);
+                Slot::branch(&[(a_index, below)], self.generation)
+            } else {
+                let mut children = [(a_index, a), (b_index, b)];
+                children.sort_by_key(|(index, _)| *index);
+                Slot::branch(&children, self.generation)
+            }
+        };
+        self.made(made);
+        made
+    }
+
+    fn put_among_equals(&mut self, slot: Slot, key: &[u8], leaf: Slot) -> (Slot, bool) {
+        let mut leaves = slot.children().to_vec();
+        let at = leaves.iter().position(|other| other.key() == key);
+        match at {
+            Some(at) => {
+                self.retire(leaves[at]);
+                leaves[at] = leaf;
+            }
+            None => leaves.push(leaf),
+        }
+        let new = Slot::equals(&leaves, self.generation);
+        (self.replaced(slot, new), at.is_some())
+    }
+
+    fn remove_below(&mut self, slot: Slot, hash: u64, level: u32, key: &[u8]) -> Slot {
+        if slot.is_leaf() {
+            assert!(slot.key() == key, "the key was found a moment ago");
+            self.retire(slot);
+            return Slot::NOTHING;
+        }
+        if level == LEVELS {
+            let at = slot
+                .children()
+                .iter()
+                .position(|leaf| leaf.key() == key)
+                .expect("the key was found a moment ago");
+            let mut leaves = slot.children().to_vec();
+            self.retire(leaves.remove(at));
+            return match leaves[..] {
+                [last] => {
+                    self.discard(slot);
+                    last
+                }
+                _ => self.replaced(slot, Slot::equals(&leaves, self.generation)),
+            };
+        }
+        let index = index(hash, level);
+        let child = slot.child(index).expect("the key was found a moment ago");
+        let new = self.remove_below(child, hash, level + 1, key);
+        let holds_one_leaf = new.is_leaf() && slot.children().len() == 1;
+        if !new.is_nothing() && !holds_one_leaf {
+            return self.with_changed(slot, index, child, new);
+        }
+        // Fewer children: a branch that would hold a single leaf, or nothing, gives way to it.
+        let rest: Vec<Slot> = slot
+            .children()
+            .iter()
+            .copied()
+            .filter(|other| *other != child)
+            .collect();
+        match (new.is_nothing(), &rest[..]) {
+            (true, []) => self.gave_way(slot, Slot::NOTHING),
+            (true, [last]) if last.is_leaf() => self.gave_way(slot, *last),
+            (true, _) => self.replaced(slot, slot.without_child(index, self.generation)),
+            (false, _) => self.gave_way(slot, new),
+        }
+    }
+
+    fn gave_way(&mut self, slot: Slot, to: Slot) -> Slot {
+        self.discard(slot);
+        to
+    }
+
+    /// A branch whose child became another: in place if the branch is of this generation.
+    fn with_changed(&mut self, slot: Slot, index: u32, old: Slot, new: Slot) -> Slot {
+        if old == new {
+            return slot;
+        }
+        if slot.generation() == self.generation {
+            slot.set_child(index, new);
+            return slot;
+        }
+        let copy = slot.copy(self.generation);
+        copy.set_child(index, new);
+        self.replaced(slot, copy)
+    }
+
+    fn replaced(&mut self, old: Slot, new: Slot) -> Slot {
+        self.made(new);
+        self.discard(old);
+        new
+    }
+
+    fn made(&mut self, slot: Slot) {
+        self.bytes += slot.piece().bytes();
+        if let Some(made) = &mut self.made {
+            made.push(slot.piece());
+        }
+    }
+
+    /// Gives up a branch. One that was made since the last seal has never been seen by a reader.
+    fn discard(&mut self, slot: Slot) {
+        if slot.generation() > self.last_sealed && self.made.is_none() {
+            self.bytes -= slot.piece().free();
+        } else {
+            self.retire(slot);
+        }
+    }
+
+    fn retire(&mut self, slot: Slot) {
+        self.retired.push_back((self.generation, slot.piece()));
+    }
+
+    /// Marks a point to go back to. One at a time.
+    pub fn checkpoint(&mut self) -> Checkpoint {
+        assert!(self.made.is_none(), "one checkpoint at a time");
+        self.generation += 1;
+        self.made = Some(Vec::new());
+        Checkpoint {
+            root: self.root,
+            len: self.len,
+            bytes: self.bytes,
+            retired_count: self.retired.len(),
+            generation: self.generation,
+        }
+    }
+
+    /// Drops everything since the checkpoint.
+    pub fn rollback(&mut self, to: Checkpoint) {
+        let made = self.made.take().expect("a checkpoint is open");
+        assert_eq!(
+            to.generation, self.generation,
+            "a checkpoint is closed before the head is sealed"
+        );
+        // What was made and retired since lies in both lists; the list of what was made frees each once.
+        self.retired.truncate(to.retired_count);
+        made.into_iter().for_each(|piece| {
+            piece.free();
+        });
+        (self.root, self.len, self.bytes) = (to.root, to.len, to.bytes);
+    }
+
+    /// Keeps everything since the checkpoint.
+    pub fn commit(&mut self, checkpoint: Checkpoint) {
+        assert_eq!(
+            checkpoint.generation, self.generation,
+            "a checkpoint is closed before the head is sealed"
+        );
+        self.made.take().expect("a checkpoint is open");
+    }
+
+    /// Makes the head a version that never changes again.
+    pub fn seal(&mut self) -> Version {
+        assert!(self.made.is_none(), "a checkpoint is closed before the head is sealed");
+        self.last_sealed = self.generation;
+        self.generation += 1;
+        Version {
+            trie_id: self.shared.id,
+            root: self.root,
+            len: self.len,
+            generation: self.last_sealed,
+        }
+    }
+
+    /// A reader of the head as it is now, which is sealed for that.
+    pub fn reader(&mut self) -> Reader {
+        let version = self.seal();
+        Reader {
+            seed: self.seed,
+            root: version.root,
+            len: version.len,
+            pin: self.shared.pins.pin(version.generation),
+            shared: Arc::clone(&self.shared),
+            hash: self.hash,
+        }
+    }
+
+    /// Frees at most `budget` pieces that no reader can reach any more. Gives how many.
+    pub fn reclaim(&mut self, budget: usize) -> usize {
+        assert!(self.made.is_none(), "nothing is freed while a checkpoint is open");
+        let bound = self.shared.pins.oldest().min(self.last_sealed);
+        let mut freed = 0;
+        while freed < budget
+            && let Some((_, piece)) = self.retired.pop_front_if(|(generation, _)| *generation <= bound)
+        {
+            self.bytes -= piece.free();
+            freed += 1;
+        }
+        freed
+    }
+
+    /// Pieces that are retired and not freed.
+    pub fn retired_len(&self) -> usize {
+        self.retired.len()
+    }
+}
+
+impl Drop for Trie {
+    fn drop(&mut self) {
+        // An open checkpoint's pieces are reachable from the root or retired, like all others.
+        let estate = Estate {
+            root: std::mem::replace(&mut self.root, Slot::NOTHING),
+            retired: std::mem::take(&mut self.retired),
+        };
+        self.shared.estate.lock().push(estate);
+    }
+}
+
+impl Version {
+    /// Its number; newer versions have larger ones.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Reader {
+    /// Moves to a newer version of the same trie.
+    pub fn advance(&mut self, to: &Version) {
+        assert_eq!(to.trie_id, self.shared.id, "a version of another trie");
+        assert!(
+            to.generation >= self.pin.generation(),
+            "a reader went back from {} to {}",
+            self.pin.generation(),
+            to.generation
+        );
+        (self.root, self.len) = (to.root, to.len);
+        self.pin.move_to(to.generation);
+    }
+
+    /// The version it looks into.
+    pub fn generation(&self) -> u64 {
+        self.pin.generation()
+    }
+
+    /// What the placing of keys rests on.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        raw::find(&self.root, (self.hash)(self.seed, key), key)
+    }
+
+    /// All entries, in trie order.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(raw::Walk::new(&self.root))
+    }
+}
+
+impl Clone for Reader {
+    fn clone(&self) -> Reader {
+        Reader {
+            seed: self.seed,
+            root: self.root,
+            len: self.len,
+            pin: self.shared.pins.pin(self.pin.generation()),
+            shared: Arc::clone(&self.shared),
+            hash: self.hash,
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.pins.unpin(&self.pin);
+    }
+}
+
+/// Entries in trie order: keys and values.
+pub struct Iter<'a>(raw::Walk<'a>);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_entry()
+    }
+}

@@ -1,0 +1,265 @@
+//! The trie against a plain map, its versions against copies of that map, and its memory against a count.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use proptest::prelude::*;
+
+use super::{Checkpoint, Reader, Trie, Version};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A hash with only a few values, so that every kind of collision happens.
+fn weak(_: u64, key: &[u8]) -> u64 {
+    let spread = key
+        .iter()
+        .fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte as u64));
+    match spread % 3 {
+        0 => 0,
+        1 => spread % 7,
+        _ => (spread % 5) << 60 | 0x0fff_ffff_ffff_ffff,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, Vec<u8>),
+    Remove(u8),
+    Checkpoint,
+    Rollback,
+    Commit,
+    Seal,
+    Advance(u8),
+    CloneReader(u8),
+    DropReader(u8),
+    Reclaim(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (any::<u8>(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(key, value)| Step::Put(key, value)),
+        5 => any::<u8>().prop_map(Step::Remove),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Rollback),
+        1 => Just(Step::Commit),
+        3 => Just(Step::Seal),
+        3 => any::<u8>().prop_map(Step::Advance),
+        1 => any::<u8>().prop_map(Step::CloneReader),
+        1 => any::<u8>().prop_map(Step::DropReader),
+        2 => any::<u8>().prop_map(Step::Reclaim),
+    ];
+    prop::collection::vec(step, 0..300)
+}
+
+fn key(number: u8) -> Vec<u8> {
+    format!("/a/key/{}", number % 64).into_bytes()
+}
+
+fn check_reader(reader: &Reader, model: &Model) {
+    assert_eq!(reader.len(), model.len());
+    let mut found: Vec<_> = reader.iter().collect();
+    found.sort();
+    assert!(
+        found
+            .into_iter()
+            .eq(model.iter().map(|(key, value)| (&key[..], &value[..])))
+    );
+    model
+        .iter()
+        .for_each(|(key, value)| assert_eq!(reader.get(key), Some(&value[..])));
+    assert_eq!(reader.get(b"/never/there"), None);
+}
+
+/// Runs the steps on a trie and on plain maps; every pinned reader must always equal its copy.
+fn play(mut trie: Trie, steps: Vec<Step>) {
+    let mut model = Model::new();
+    let mut open: Option<(Checkpoint, Model)> = None;
+    let mut sealed: Vec<(Version, Model)> = Vec::new();
+    let mut readers: Vec<(Reader, Model)> = vec![(trie.reader(), Model::new())];
+    for step in steps {
+        match step {
+            Step::Put(number, value) => {
+                let (front, back) = value.split_at(value.len() / 2);
+                trie.put(&key(number), &[front, back]);
+                model.insert(key(number), value);
+            }
+            Step::Remove(number) => assert_eq!(trie.remove(&key(number)), model.remove(&key(number)).is_some()),
+            Step::Checkpoint if open.is_none() => open = Some((trie.checkpoint(), model.clone())),
+            Step::Rollback => {
+                if let Some((checkpoint, before)) = open.take() {
+                    trie.rollback(checkpoint);
+                    model = before;
+                }
+            }
+            Step::Commit => {
+                if let Some((checkpoint, _)) = open.take() {
+                    trie.commit(checkpoint);
+                }
+            }
+            Step::Seal if open.is_none() => sealed.push((trie.seal(), model.clone())),
+            Step::Advance(number) if !readers.is_empty() && !sealed.is_empty() => {
+                let count = readers.len();
+                let (reader, its) = &mut readers[number as usize / 7 % count];
+                let (version, content) = &sealed[number as usize % sealed.len()];
+                if version.generation() >= reader.generation() {
+                    reader.advance(version);
+                    *its = content.clone();
+                }
+            }
+            Step::CloneReader(number) if !readers.is_empty() && readers.len() < 8 => {
+                let (reader, its) = &readers[number as usize % readers.len()];
+                let pair = (reader.clone(), its.clone());
+                readers.push(pair);
+                readers.rotate_right(1);
+            }
+            Step::DropReader(number) if !readers.is_empty() => {
+                drop(readers.swap_remove(number as usize % readers.len()))
+            }
+            Step::Reclaim(budget) if open.is_none() => assert!(trie.reclaim(budget as usize) <= budget as usize),
+            _ => {}
+        }
+        assert_eq!(trie.len(), model.len());
+        assert!(model.iter().all(|(key, value)| trie.get(key) == Some(&value[..])));
+        readers.iter().for_each(|(reader, its)| check_reader(reader, its));
+        if readers.is_empty() && open.is_none() {
+            readers.push((trie.reader(), model.clone()));
+        }
+    }
+    if let Some((checkpoint, _)) = open {
+        trie.commit(checkpoint);
+    }
+    let reader = trie.reader();
+    drop(trie);
+    // Readers outlive the writer.
+    check_reader(&reader, &model);
+    readers.iter().for_each(|(reader, its)| check_reader(reader, its));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn behaves_like_maps_and_copies(steps in steps()) {
+        play(Trie::new(42), steps);
+    }
+
+    #[test]
+    fn behaves_so_when_hashes_collide(steps in steps()) {
+        play(Trie::with_hash(0, weak), steps);
+    }
+}
+
+#[test]
+fn everything_retired_is_freed_and_nothing_else_is_left() {
+    let mut trie = Trie::with_hash(0, weak);
+    let empty = trie.bytes();
+    for round in 0..20u32 {
+        for number in 0..64 {
+            trie.put(&key(number), &[&round.to_be_bytes()]);
+        }
+        trie.seal();
+        let checkpoint = trie.checkpoint();
+        (0..64).step_by(3).for_each(|number| assert!(trie.remove(&key(number))));
+        if round % 2 == 0 {
+            trie.rollback(checkpoint)
+        } else {
+            trie.commit(checkpoint)
+        }
+    }
+    let removed = (0..64).filter(|number| trie.remove(&key(*number))).count();
+    assert!(removed > 40 && trie.retired_len() > 0);
+    trie.seal();
+    trie.reclaim(usize::MAX);
+    assert_eq!(
+        (trie.len(), trie.retired_len(), trie.bytes()),
+        (0, 0, empty),
+        "every byte was given back"
+    );
+}
+
+#[test]
+fn a_pinned_reader_holds_what_it_needs_and_no_more() {
+    let mut trie = Trie::new(1);
+    trie.put(b"k", &[b"0"]);
+    let mut reader = trie.reader();
+    for round in 0..100u32 {
+        trie.put(b"k", &[&round.to_be_bytes()]);
+        trie.seal();
+    }
+    assert_eq!(trie.reclaim(usize::MAX), 0, "the oldest version is pinned");
+    assert_eq!(reader.get(b"k"), Some(&b"0"[..]));
+    let newest = trie.seal();
+    reader.advance(&newest);
+    assert!(trie.reclaim(usize::MAX) >= 100);
+    assert_eq!(reader.get(b"k"), Some(&99u32.to_be_bytes()[..]));
+    assert_eq!(trie.reclaim(usize::MAX), 0);
+}
+
+#[test]
+#[should_panic(expected = "a reader went back")]
+fn a_reader_never_goes_back() {
+    let mut trie = Trie::new(1);
+    let (old, mut reader) = (trie.seal(), trie.reader());
+    reader.advance(&old);
+}
+
+#[test]
+#[should_panic(expected = "a version of another trie")]
+fn a_version_belongs_to_its_trie() {
+    let (mut one, mut other) = (Trie::new(1), Trie::new(1));
+    one.reader().advance(&other.seal());
+}
+
+/// Readers on their own threads follow a writer; each version's entries all say the same number.
+#[test]
+fn readers_on_other_threads_see_whole_versions() {
+    const KEYS: u32 = 300;
+    const ROUNDS: u32 = if cfg!(debug_assertions) { 300 } else { 3000 };
+    let mut trie = Trie::new(9);
+    let (stop, looked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let name = |number: u32| number.wrapping_mul(2_654_435_761).to_be_bytes();
+    (0..KEYS).for_each(|number| trie.put(&name(number), &[&0u32.to_be_bytes()]));
+    std::thread::scope(|scope| {
+        let mut queues = Vec::new();
+        for _ in 0..3 {
+            let (queue, versions) = mpsc::channel::<Version>();
+            queues.push(queue);
+            let (mut reader, stop, looked) = (trie.reader(), &stop, &looked);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if let Some(version) = versions.try_iter().last() {
+                        reader.advance(&version);
+                    }
+                    let first = reader.get(&name(0)).expect("every key is always there").to_vec();
+                    for number in 0..KEYS {
+                        assert_eq!(reader.get(&name(number)), Some(&first[..]), "a half version");
+                    }
+                    let clone = reader.clone();
+                    assert!(clone.iter().all(|(_, value)| value == first));
+                    looked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            for number in 0..KEYS {
+                trie.put(&name(number), &[&round.to_be_bytes()]);
+            }
+            if round % 5 == 0 {
+                let checkpoint = trie.checkpoint();
+                (0..KEYS).for_each(|number| assert!(trie.remove(&name(number))));
+                trie.rollback(checkpoint);
+            }
+            let version = trie.seal();
+            queues
+                .iter()
+                .for_each(|queue| queue.send(version).expect("the readers run"));
+            trie.reclaim(2 * KEYS as usize);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(looked.into_inner() > 10, "the readers had their turns");
+    trie.seal();
+    trie.reclaim(usize::MAX);
+    assert_eq!(trie.retired_len(), 0);
+}
