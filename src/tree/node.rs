@@ -310,7 +310,7 @@ mod tests {
                 stat: Persisted { version: 1, ..stat },
                 ..fresh
             }),
-            77
+            FULL_HEADER_BYTES
         );
         round_trip(Node {
             payload: Payload::Null,
