@@ -295,6 +295,11 @@ impl Replica {
         Some(published)
     }
 
+    /// Pieces of old versions that wait for the last core to move on.
+    pub fn retired(&self) -> usize {
+        self.tree.retired()
+    }
+
     /// Frees what no core can see any more.
     pub fn reclaim(&mut self, budget: usize) -> usize {
         self.tree.reclaim(budget)
