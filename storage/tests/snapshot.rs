@@ -100,17 +100,17 @@ fn golden_bytes() {
     let hex: String = file.iter().map(|byte| format!("{byte:02x}")).collect();
     let golden = [
         // header: magic, version, meta length, zxid, seed, meta crc, crc; meta
-        "524b736e61700d0a 00000001 00000001 0000000100000002 000000000000004d ac2e023e a7fe982c 4d",
+        "524b736e61700d0a 01000000 01000000 0200000001000000 4d00000000000000 3e022eac d75dae96 4d",
         // block: number, entries, raw length, stored length, raw crc, crc
-        "00000000 00000002 00000018 00000021 d139cf65 1fe87f87",
+        "00000000 02000000 18000000 21000000 ecd0ee77 c094ae55",
         // zstd: magic, a single segment of 24 bytes, the last block, stored as it is
         "28b52ffd 20 18 c10000",
         // entry: "n" = "root"; entry: "n/a" = ""
-        "00000001 00000004 6e 726f6f74 00000003 00000000 6e2f61",
+        "01000000 04000000 6e 726f6f74 03000000 00000000 6e2f61",
         // index: entries, raw length, stored length, crc
-        "00000002 00000018 00000021 1fe87f87",
+        "02000000 18000000 21000000 c094ae55",
         // trailer: blocks, entries, raw bytes, file bytes, index crc, magic, crc
-        "0000000000000001 0000000000000002 0000000000000018 00000000000000a2 b4096d1e 524b736e61704f4b 5270238c",
+        "0100000000000000 0200000000000000 1800000000000000 a200000000000000 8fe7613e 524b736e61704f4b 4d0ec1a6",
     ];
     let golden: String = golden.concat().split(' ').collect();
     assert_eq!(hex, golden);
@@ -254,7 +254,7 @@ fn forged(frame: &[u8], raw: &[u8], entries: u32, raw_length: u32) -> Vec<u8> {
 
 #[test]
 fn right_checksums_do_not_make_a_lie_true() {
-    let raw = [&[0, 0, 0, 1, 0, 0, 0, 2][..], b"kvv"].concat();
+    let raw = [&[1, 0, 0, 0, 2, 0, 0, 0][..], b"kvv"].concat();
     let frame = zstd::bulk::compress(&raw, 1).unwrap();
     let length = raw.len() as u32;
     assert_eq!(

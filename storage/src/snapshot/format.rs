@@ -1,4 +1,4 @@
-//! A snapshot file's bytes. Numbers are big-endian; offsets in a row count from the start of its part.
+//! A snapshot file's bytes. Numbers are little-endian, as in the log; offsets in a row count from the start of its part.
 //!
 //! ```text
 //! file     header · meta · block × n · index row × n · trailer
@@ -162,22 +162,22 @@ const _: () = assert!(
 
 /// Writes a four-byte field.
 pub fn put_u32(part: &mut [u8], field: Range<usize>, value: u32) {
-    part[field].copy_from_slice(&value.to_be_bytes());
+    part[field].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Writes an eight-byte field.
 pub fn put_u64(part: &mut [u8], field: Range<usize>, value: u64) {
-    part[field].copy_from_slice(&value.to_be_bytes());
+    part[field].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Reads a four-byte field of a part that is known to be whole.
 pub fn u32_at(part: &[u8], field: Range<usize>) -> u32 {
-    u32::from_be_bytes(part[field].try_into().expect("a field of four bytes"))
+    u32::from_le_bytes(part[field].try_into().expect("a field of four bytes"))
 }
 
 /// Reads an eight-byte field of a part that is known to be whole.
 pub fn u64_at(part: &[u8], field: Range<usize>) -> u64 {
-    u64::from_be_bytes(part[field].try_into().expect("a field of eight bytes"))
+    u64::from_le_bytes(part[field].try_into().expect("a field of eight bytes"))
 }
 
 /// The checksum of a block: its head up to the checksum, then its zstd frame.
