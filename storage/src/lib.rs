@@ -5,4 +5,5 @@ pub mod zxid;
 pub use zxid::Zxid;
 pub mod engine;
 pub mod log;
+pub mod snapshot;
 pub mod trie;
