@@ -1,0 +1,248 @@
+//! The members of an ensemble as the configuration names them, and whether they make one.
+//!
+//! `server.N` lines stand in the file itself or, with `dynamicConfigFile`, in a file of their own. One participant
+//! alone is a standalone server while `standaloneEnabled` is true, and takes its client port from its line
+//! (`QuorumPeerConfig#parseDynamicConfig`, `#setupClientPort`). More than one is refused until the quorum is built.
+
+use super::notes::Notes;
+use super::properties;
+use super::written::{Place, Written};
+
+/// One `server.N`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `N`.
+    pub id: i64,
+    /// Whether it votes.
+    pub participant: bool,
+    /// Host and port after the `;`.
+    pub client: Option<(String, u16)>,
+}
+
+/// All members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(Vec<Member>);
+
+/// One line that may name a member.
+struct Line {
+    place: Place,
+    name: String,
+    value: String,
+}
+
+impl Members {
+    /// Finds the members, and a problem for each line that names none.
+    pub fn read(written: &Written, notes: &mut Notes) -> Members {
+        let lines = if written.get("dynamicConfigFile").is_some() {
+            dynamic_lines(written, notes)
+        } else {
+            static_lines(written)
+        };
+        let several = written.is("multiAddress.enabled");
+        let mut members = Vec::new();
+        for line in lines.iter().filter(|line| line.name.starts_with("server.")) {
+            match member(&line.name, &line.value, several) {
+                Ok(member) => members.push(member),
+                Err(why) => notes.problem(format!("{}: {}={}: {why}", line.place, line.name, line.value)),
+            }
+        }
+        let members = Members(members);
+        members.check(written, notes);
+        members
+    }
+
+    /// The member with this number.
+    pub fn get(&self, id: i64) -> Option<&Member> {
+        self.0.iter().find(|member| member.id == id)
+    }
+
+    fn check(&self, written: &Written, notes: &mut Notes) {
+        let alone_allowed = written.is("standaloneEnabled");
+        let participants = self.0.iter().filter(|member| member.participant).count();
+        let observers = self.0.len() - participants;
+        match participants {
+            0 if !alone_allowed => notes.problem(format!(
+                "{}: standaloneEnabled=false asks for an ensemble, but no server.N is a participant",
+                written.at("standaloneEnabled")
+            )),
+            0 | 1 if observers > 0 => {
+                notes.problem("observers without a quorum of participants are an invalid configuration".into());
+            }
+            0 => {}
+            1 if alone_allowed => {
+                notes.info("only one server.N and standaloneEnabled=true: this is a standalone server".into());
+            }
+            _ => notes.problem(format!(
+                "{} servers are named, but ensembles are not built yet; a standalone server has no server.N lines, \
+                 or one and standaloneEnabled=true",
+                self.0.len()
+            )),
+        }
+    }
+}
+
+fn is_about_members(name: &str) -> bool {
+    ["server.", "group", "weight"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+fn static_lines(written: &Written) -> Vec<Line> {
+    written
+        .all()
+        .filter(|setting| is_about_members(&setting.name))
+        .map(|setting| Line {
+            place: setting.place.clone(),
+            name: setting.name.clone(),
+            value: setting.value.clone(),
+        })
+        .collect()
+}
+
+fn dynamic_lines(written: &Written, notes: &mut Notes) -> Vec<Line> {
+    for setting in written.all().filter(|setting| is_about_members(&setting.name)) {
+        notes.problem(format!(
+            "{}: {} must be in the file that dynamicConfigFile names, and only there",
+            setting.place, setting.name
+        ));
+    }
+    let file = written.text("dynamicConfigFile").to_owned();
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            notes.problem(format!("{}: cannot be read: {error}", written.at("dynamicConfigFile")));
+            return Vec::new();
+        }
+    };
+    let entries = match properties::parse(&bytes) {
+        Ok(entries) => entries,
+        Err(bad) => {
+            notes.problem(format!(
+                "{file}, line {}: \\u must be followed by four hexadecimal digits",
+                bad.line
+            ));
+            return Vec::new();
+        }
+    };
+    let mut lines = Vec::new();
+    for entry in entries {
+        let place = Place::Line(file.clone(), entry.line);
+        if is_about_members(&entry.key) {
+            lines.push(Line {
+                place,
+                name: entry.key,
+                value: entry.value,
+            });
+        } else if entry.key == "version" {
+            notes.problem(format!(
+                "{place}: version must not be in this file: its name ends with it"
+            ));
+        } else {
+            notes.problem(format!(
+                "{place}: {} is none of server.N, group.X and weight.N",
+                entry.key
+            ));
+        }
+    }
+    lines
+}
+
+const FORM: &str = "allowed is host:port:electionPort[:participant|observer][;[clientHost:]clientPort]";
+
+/// Parses one line (`QuorumPeer.QuorumServer#initializeWithAddressString`).
+fn member(name: &str, value: &str, several: bool) -> Result<Member, String> {
+    let id = name.strip_prefix("server.").and_then(|id| id.parse().ok());
+    let id = id.ok_or("what stands after server. must be a whole number")?;
+    let mut halves = value.split(';');
+    let (servers, client) = (halves.next().unwrap_or(""), halves.next());
+    if halves.next().is_some() {
+        return Err(FORM.into());
+    }
+    let addresses: Vec<&str> = servers.split('|').collect();
+    if addresses.len() > 1 && !several {
+        return Err("several addresses need multiAddress.enabled=true".into());
+    }
+    let mut roles = addresses
+        .iter()
+        .map(|address| role(address))
+        .collect::<Result<Vec<bool>, String>>()?;
+    roles.dedup();
+    match roles[..] {
+        [participant] => Ok(Member {
+            id,
+            participant,
+            client: client.filter(|text| !text.is_empty()).map(client_address).transpose()?,
+        }),
+        _ => Err("all addresses of a server must have the same role".into()),
+    }
+}
+
+/// Whether `host:port:electionPort[:role]` is a participant's.
+fn role(address: &str) -> Result<bool, String> {
+    let parts = split_host(address);
+    let [_, quorum, election, role @ ..] = &parts[..] else {
+        return Err(FORM.into());
+    };
+    if port(quorum)? == port(election)? {
+        return Err("the quorum port and the election port must differ".into());
+    }
+    match role {
+        [] => Ok(true),
+        [role] if role.trim().eq_ignore_ascii_case("participant") => Ok(true),
+        [role] if role.trim().eq_ignore_ascii_case("observer") => Ok(false),
+        _ => Err(FORM.into()),
+    }
+}
+
+fn client_address(text: &str) -> Result<(String, u16), String> {
+    match &split_host(text)[..] {
+        [only] => Ok(("0.0.0.0".into(), port(only)?)),
+        [host, number] => Ok((host.clone(), port(number)?)),
+        _ => Err(FORM.into()),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("{text} is no port; {FORM}"))
+}
+
+/// Splits at colons, but not within the brackets of an IPv6 address (`ConfigUtils#getHostAndPort`).
+fn split_host(text: &str) -> Vec<String> {
+    if let Some((host, rest)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        let rest = rest
+            .strip_prefix(':')
+            .map_or(vec![], |rest| rest.split(':').map(str::to_owned).collect());
+        return std::iter::once(host.to_owned()).chain(rest).collect();
+    }
+    text.split(':').map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &str, expect: Result<(bool, Option<(&str, u16)>), &str>) {
+        let found = member("server.7", value, false);
+        let found = found.as_ref().map(|m| {
+            (
+                m.participant,
+                m.client.as_ref().map(|(host, port)| (host.as_str(), *port)),
+            )
+        });
+        match (found, expect) {
+            (Err(why), Err(part)) => assert!(why.contains(part), "{value}: {why}"),
+            (found, expect) => assert_eq!(found, expect.map_err(|_| unreachable!()), "{value}"),
+        }
+    }
+
+    #[test]
+    fn members() {
+        check("a:2888:3888", Ok((true, None)));
+        check("a:2888:3888;2181", Ok((true, Some(("0.0.0.0", 2181)))));
+        check("a:2888:3888:OBSERVER;b:2181", Ok((false, Some(("b", 2181)))));
+        check(
+            "[::1]:2888:3888:participant;[::1]:2181",
+            Ok((true, Some(("::1", 2181)))),
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Ringkeeper's own keys: what ZooKeeper has no word for. All begin with `ringkeeper.`.
+
+use super::{Fate::*, Key, Kind::*, Mark::*, Set::*, key};
+
+/// In the order of `conf/zoo_sample.cfg`.
+pub const KEYS: &[Key] = &[
+    // Which kernel interface the event loops stand on. `auto` takes io_uring where the kernel lets it.
+    key(
+        Own,
+        "ringkeeper.engine",
+        Word(&["auto", "io_uring", "epoll"]),
+        "auto",
+        Should,
+        Acts,
+    ),
+    // Event loops for clients; 0 is one per processor.
+    key(Own, "ringkeeper.cores", Int(0, 256), "0", Should, Acts),
+    // The size of a log segment, which is laid out in full when it is made. Wins over preAllocSize.
+    key(Own, "ringkeeper.segmentMegabytes", Int(1, 1024), "64", Should, Acts),
+    // How fast a snapshot may be written, so that it does not take the disk from the log; 0 is no limit.
+    key(
+        Own,
+        "ringkeeper.snapshotBytesPerSecond",
+        Int(0, 1 << 40),
+        "0",
+        Should,
+        Acts,
+    ),
+    // Whether old snapshots and logs are removed. Wins over autopurge.purgeInterval.
+    key(Own, "ringkeeper.purge", Bool, "true", Should, Acts),
+    // What is logged, in the words of RUST_LOG, which wins.
+    key(Own, "ringkeeper.log", Text, "info", Should, Acts),
+];

@@ -1,0 +1,172 @@
+//! A server in this process: configuration, logging, data directory, port, and then serving to the end.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{DATA_DIRECTORY, Failure, INVALID, UNEXPECTED};
+use crate::io::Engine;
+use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
+use crate::server::serve::{Prepared, ServeError};
+
+/// Serves what a configuration file says.
+pub fn with_file(path: &Path) -> Result<(), Failure> {
+    serve(config::load(path, &flags(), Engine::probe).map_err(refused)?)
+}
+
+/// Serves the built-in defaults.
+pub fn defaults(port: Option<u16>, data: Option<PathBuf>) -> Result<(), Failure> {
+    let config = config::from_bytes(
+        config::EMBEDDED_NAME,
+        config::EMBEDDED.as_bytes(),
+        &flags(),
+        Engine::probe,
+    );
+    let mut config = config.map_err(refused)?;
+    if let Some(port) = port {
+        config.options.listen.set_port(port);
+        config.options.shown.client_port = i32::from(port);
+    }
+    if let Some(data) = data {
+        (config.options.data_dir, config.options.log_dir) = (data.clone(), data);
+    }
+    serve(config)
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    Failure::new(INVALID, refusal.to_string())
+}
+
+/// The JVM flags of ZooKeeper's scripts, in the order in which `zkServer.sh` puts them: the last wins.
+pub fn flags() -> Vec<Flags> {
+    ["SERVER_JVMFLAGS", "JVMFLAGS"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok().map(|text| (variable, text)))
+        .collect()
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    start_log(config.log.as_deref())?;
+    tell(&config);
+    let data_dir = &config.options.data_dir;
+    if !config.autocreate && !data_dir.is_dir() {
+        return Err(Failure::new(
+            DATA_DIRECTORY,
+            format!(
+                "Unable to access datadir, exiting abnormally\n  {} is not there, and datadir.autocreate=false forbids \
+                 to make it",
+                data_dir.display()
+            ),
+        ));
+    }
+    let prepared = Prepared::new(config.options).map_err(not_started)?;
+    let address = prepared
+        .address()
+        .map_err(|error| Failure::new(UNEXPECTED, format!("the client port: {error}")))?;
+    tracing::info!(report = %prepared.report, "recovered");
+    show(&screen(address, prepared.paths(), &config.engine));
+    prepared.serve().map_err(not_started)
+}
+
+fn not_started(error: ServeError) -> Failure {
+    match error {
+        ServeError::Data(_) => Failure::new(
+            DATA_DIRECTORY,
+            format!("Unable to access datadir, exiting abnormally\n  {error}"),
+        ),
+        ServeError::Listen(..) | ServeError::System(..) => Failure::new(
+            UNEXPECTED,
+            format!("Unexpected exception, exiting abnormally\n  {error}"),
+        ),
+    }
+}
+
+/// Log lines go to standard error; `RUST_LOG` says which, or else `ringkeeper.log`, or else all from `info` up.
+fn start_log(key: Option<&str>) -> Result<(), Failure> {
+    let (source, words) = match (std::env::var("RUST_LOG"), key) {
+        (Ok(words), _) => ("RUST_LOG", words),
+        (Err(_), Some(words)) => ("ringkeeper.log", words.to_owned()),
+        (Err(_), None) => ("", "info".to_owned()),
+    };
+    let filter = EnvFilter::try_new(&words).map_err(|error| {
+        Failure::new(
+            INVALID,
+            format!(
+                "{source}={words}: {error}; allowed is a level (error, warn, info, debug, trace) or target=level,..."
+            ),
+        )
+    })?;
+    // A second subscriber in one process is a test's; the first stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+    Ok(())
+}
+
+fn tell(config: &Config) {
+    for (level, text) in &config.notes.told {
+        match level {
+            Level::Info => tracing::info!("{text}"),
+            Level::Warn => tracing::warn!("{text}"),
+        }
+    }
+    let options = &config.options;
+    if !options.force_sync {
+        tracing::warn!("forceSync=no: a power failure can lose writes that clients were told are done");
+    }
+    if options.features.policy.skip_acl {
+        tracing::warn!("skipACL=yes: every client may do everything");
+    }
+}
+
+/// What a person needs to know, once.
+fn screen(address: SocketAddr, paths: (&Path, &Path), engine: &EngineChoice) -> String {
+    let everywhere = address.ip().is_unspecified();
+    let host = if everywhere {
+        "127.0.0.1".to_owned()
+    } else {
+        address.ip().to_string()
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let listens = if everywhere {
+        format!("port {} on all addresses", address.port())
+    } else {
+        address.to_string()
+    };
+    let runs = match &engine.refused {
+        None => engine.engine.name().to_owned(),
+        Some(why) => format!("{} (io_uring is refused here: {why})", engine.engine.name()),
+    };
+    let shown = |path: &Path| {
+        std::path::absolute(path)
+            .unwrap_or_else(|_| path.to_owned())
+            .display()
+            .to_string()
+    };
+    format!(
+        "Ringkeeper {version} is ready: a standalone server that speaks ZooKeeper 3.9.\n\
+         \n\
+         \x20 listening on   {listens}\n\
+         \x20 data           {data}\n\
+         \x20 log            {log}\n\
+         \x20 I/O            {runs}\n\
+         \n\
+         \x20 connect with   zk-cli -server {host}:{port}    (or ZooKeeper's zkCli.sh -server {host}:{port})\n\
+         \x20 stop with      Ctrl-C, or kill {pid}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        data = shown(paths.0),
+        log = shown(paths.1),
+        port = address.port(),
+        pid = std::process::id(),
+    )
+}
+
+/// Nobody may be reading, which is no reason to stop.
+fn show(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
