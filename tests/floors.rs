@@ -143,7 +143,11 @@ fn pure_rooms_touch_no_machine() {
 
 #[test]
 fn the_engine_knows_nobody() {
-    let found = violations(&sources("storage/src"), |_, line| {
+    let found = violations(&sources("storage/src"), |source, line| {
+        // Pacing a snapshot's bytes is the one use of time.
+        if source.path == "storage/src/snapshot/pace.rs" {
+            return None;
+        }
         let name = ["ringkeeper::", "tokio", "Instant::now", "SystemTime::now", "std::net"]
             .into_iter()
             .find(|name| line.contains(name))?;

@@ -1,5 +1,5 @@
 //! The storage engine: a versioned trie in memory, a group-commit log and snapshots on disk.
-//! It never opens a socket, reads a clock or starts an event loop.
+//! It never opens a socket or starts an event loop, and time only paces the writing of snapshots.
 
 pub mod zxid;
 pub use zxid::Zxid;
