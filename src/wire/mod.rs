@@ -7,6 +7,7 @@ pub mod acl;
 pub mod connect;
 pub mod error;
 pub mod event;
+pub mod four_letter;
 pub mod frame;
 pub mod jute;
 pub mod reply;
