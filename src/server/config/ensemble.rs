@@ -66,15 +66,16 @@ impl Members {
                 written.at("standaloneEnabled")
             )),
             0 | 1 if observers > 0 => {
-                notes.problem("observers without a quorum of participants are an invalid configuration".into());
+                notes.problem(format!("{}: observers need a quorum of participants", written.file));
             }
             0 => {}
             1 if alone_allowed => {
                 notes.info("only one server.N and standaloneEnabled=true: this is a standalone server".into());
             }
             _ => notes.problem(format!(
-                "{} servers are named, but ensembles are not built yet; a standalone server has no server.N lines, \
+                "{}: {} servers are named, but ensembles are not built yet; a standalone server has no server.N lines, \
                  or one and standaloneEnabled=true",
+                written.file,
                 self.0.len()
             )),
         }

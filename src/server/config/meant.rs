@@ -219,7 +219,7 @@ fn directories(written: &Written, notes: &mut Notes) -> (Option<PathBuf>, Option
         }
     }
     if written.get("dataDir").is_none() {
-        notes.problem("dataDir is not set".into());
+        notes.problem(format!("{}: dataDir is not set", written.file));
     }
     let path = |name: &str| {
         Some(written.text(name))
@@ -242,7 +242,10 @@ fn listen(written: &Written, members: &Members, data_dir: Option<&Path>, notes: 
             None
         }
         (None, None, None) => {
-            notes.problem("clientPort is not set, so no client could connect".into());
+            notes.problem(format!(
+                "{}: clientPort is not set, so no client could connect",
+                written.file
+            ));
             None
         }
         (None, None, Some((host, port))) => resolve(&host, port, "server.N", notes),

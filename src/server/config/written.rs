@@ -55,6 +55,8 @@ impl Setting {
 /// Everything that was written.
 #[derive(Clone, Default)]
 pub struct Written {
+    /// The file's name, for messages about what is not in it.
+    pub file: String,
     settings: BTreeMap<String, Setting>,
 }
 
@@ -64,7 +66,10 @@ pub type Flags = (&'static str, String);
 impl Written {
     /// Takes the flags first and then the file over them. `file` is its name in messages.
     pub fn read(file: &str, bytes: &[u8], flags: &[Flags], notes: &mut Notes) -> Written {
-        let mut written = Written::default();
+        let mut written = Written {
+            file: file.to_owned(),
+            ..Written::default()
+        };
         for (variable, text) in flags {
             written.take_flags(variable, text, notes);
         }

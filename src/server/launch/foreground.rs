@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{DATA_DIRECTORY, Failure, INVALID, UNEXPECTED};
+use super::{DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
 use crate::io::Engine;
 use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
 use crate::server::serve::{Prepared, ServeError};
@@ -41,13 +41,23 @@ fn refused(refusal: Refusal) -> Failure {
 
 /// The JVM flags of ZooKeeper's scripts, in the order in which `zkServer.sh` puts them: the last wins.
 pub fn flags() -> Vec<Flags> {
-    ["SERVER_JVMFLAGS", "JVMFLAGS"]
+    let mut flags: Vec<Flags> = ["SERVER_JVMFLAGS", "JVMFLAGS"]
         .into_iter()
-        .filter_map(|variable| std::env::var(variable).ok().map(|text| (variable, text)))
-        .collect()
+        .filter_map(|variable| files::variable(variable).map(|text| (variable, text)))
+        .collect();
+    if files::variable(NO_AUTOCREATE).is_some() {
+        flags.push((NO_AUTOCREATE, "-Dzookeeper.datadir.autocreate=false".into()));
+    }
+    flags
 }
 
+/// Set to anything, the scripts forbid to make a data directory.
+const NO_AUTOCREATE: &str = "ZOO_DATADIR_AUTOCREATE_DISABLE";
+
 fn serve(config: Config) -> Result<(), Failure> {
+    if background::is_child() {
+        background::detach().map_err(|error| Failure::new(UNEXPECTED, format!("a new session: {error}")))?;
+    }
     start_log(config.log.as_deref())?;
     tell(&config);
     let data_dir = &config.options.data_dir;
@@ -66,7 +76,13 @@ fn serve(config: Config) -> Result<(), Failure> {
         .address()
         .map_err(|error| Failure::new(UNEXPECTED, format!("the client port: {error}")))?;
     tracing::info!(report = %prepared.report, "recovered");
-    show(&screen(address, prepared.paths(), &config.engine));
+    let screen = screen(address, prepared.paths(), &config.engine);
+    if background::is_child() {
+        tracing::info!("{screen}");
+        background::announce().map_err(|error| Failure::new(UNEXPECTED, format!("standard output: {error}")))?;
+    } else {
+        show(&screen);
+    }
     prepared.serve().map_err(not_started)
 }
 

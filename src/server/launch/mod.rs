@@ -3,12 +3,16 @@
 //! Exit statuses are ZooKeeper's: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, 3 data
 //! directory unusable. What a person asked for goes to standard output, all else to standard error.
 
+mod background;
+mod files;
 mod foreground;
+mod process;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// A failure that ends the program: what to say and with which status.
 #[derive(Debug)]
@@ -26,6 +30,11 @@ impl Failure {
             status,
         }
     }
+
+    /// Everything was said already.
+    fn silent(status: u8) -> Failure {
+        Failure::new(status, "")
+    }
 }
 
 /// `ExitCode.UNEXPECTED_ERROR`.
@@ -41,9 +50,17 @@ const DATA_DIRECTORY: u8 = 3;
     version,
     about = "Ringkeeper, a coordination server that speaks ZooKeeper's protocols"
 )]
+#[command(after_help = "Without a word a standalone server starts on built-in defaults.\n\n\
+    Exit statuses: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, \
+    3 data directory unusable.\n\n\
+    Environment: ZOOCFGDIR, ZOOCFG, ZOOPIDFILE, ZOO_LOG_DIR, ZOO_DATADIR_AUTOCREATE_DISABLE, SERVER_JVMFLAGS, \
+    JVMFLAGS (as zkServer.sh has them), RUST_LOG.")]
 struct Arguments {
     #[command(subcommand)]
     word: Option<Word>,
+    /// The directory of configuration files, instead of ZOOCFGDIR
+    #[arg(long = "config", value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
     /// Without a word: the client port instead of 2181
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -52,27 +69,73 @@ struct Arguments {
     data: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct Cfg {
+    /// A path, or a name in the configuration directory [default: ZOOCFG, or zoo.cfg]
+    config: Option<PathBuf>,
+}
+
 #[derive(Subcommand)]
 enum Word {
+    /// Serve in the background
+    Start(Cfg),
     /// Serve until SIGTERM or SIGINT
-    StartForeground {
-        /// A path, or a name in ZOOCFGDIR; default: ZOOCFG or zoo.cfg
-        config: Option<PathBuf>,
-    },
+    StartForeground(Cfg),
+    /// End the server in the background
+    Stop(Cfg),
+    /// Stop, then start
+    Restart(Cfg),
+    /// Tell the mode of the running server
+    Status(Cfg),
+    /// Print what start runs
+    PrintCmd(Cfg),
+    /// Print the version
+    Version(Cfg),
+    /// No longer a word of ZooKeeper
+    #[command(hide = true)]
+    Upgrade(Cfg),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.word {
-        None => foreground::defaults(arguments.port, arguments.data),
-        Some(Word::StartForeground { config }) => foreground::with_file(&config.unwrap_or("zoo.cfg".into())),
-    };
-    match done {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.text);
+            if !failure.text.is_empty() {
+                eprintln!("{}", failure.text);
+            }
             ExitCode::from(failure.status)
         }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let directory = arguments.directory;
+    let file = |cfg: Cfg| {
+        let file = files::config(directory, cfg.config.as_deref());
+        eprintln!("Using config: {}", file.display());
+        file
+    };
+    match arguments.word {
+        None => foreground::defaults(arguments.port, arguments.data),
+        Some(Word::Start(cfg)) => background::start(&file(cfg)),
+        Some(Word::StartForeground(cfg)) => foreground::with_file(&file(cfg)),
+        Some(Word::Stop(cfg)) => background::stop(&file(cfg)),
+        Some(Word::Restart(cfg)) => background::restart(&file(cfg)),
+        Some(Word::Status(cfg)) => status::status(&file(cfg)),
+        Some(Word::PrintCmd(cfg)) => {
+            status::print_cmd(&file(cfg));
+            Ok(())
+        }
+        Some(Word::Version(cfg)) => {
+            file(cfg);
+            status::version();
+            Ok(())
+        }
+        Some(Word::Upgrade(_)) => Err(Failure::new(
+            INVALID,
+            "upgrade is no word of ZooKeeper since 3.5, nor of zk-server; allowed are start, start-foreground, stop, \
+             version, restart, status and print-cmd",
+        )),
     }
 }
