@@ -64,6 +64,7 @@ impl LogDevice {
     pub async fn write(&self, write: LogWrite) -> io::Result<LogWrite> {
         match self {
             LogDevice::Ring(open) => {
+                Self::prepare(&write.file).await?;
                 let file = Self::ring_file(open, &write.file)?;
                 let needs_sync = write.file.needs_sync();
                 let LogWrite {
@@ -93,6 +94,17 @@ impl LogDevice {
                 answer.await.map_err(|_| io::Error::other("the log's thread is gone"))?
             }
         }
+    }
+
+    /// A new segment is renamed and listed first, once in many batches: on another thread, since the loop also serves.
+    async fn prepare(segment: &Arc<SegmentFile>) -> io::Result<()> {
+        if segment.is_prepared() {
+            return Ok(());
+        }
+        let segment = Arc::clone(segment);
+        tokio::task::spawn_blocking(move || segment.prepare())
+            .await
+            .map_err(io::Error::other)?
     }
 
     fn ring_file(

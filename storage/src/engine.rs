@@ -1,43 +1,405 @@
-//! STAND-IN trait only.
-#![allow(missing_docs)]
+//! The engine's door: opens a store, hands over what it holds, gives out its log, takes snapshots.
+//!
+//! A store is two directories, `ringkeeper-1` in the data and in the log directory (one if both are the same): the
+//! manifest and snapshots in the first, log segments in the second, a lock in each. It belongs to one process.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use crate::Zxid;
+use crate::ahead::Ahead;
+use crate::disk::{Access, Disk, DiskFile, Lock, LockError, RealDisk};
+pub use crate::error::OpenError;
+use crate::format::{BLOCK, blocks_up, snapshot_name};
+use crate::log::{Log, SegmentFile, Tail};
+use crate::manifest::{Manifest, MANIFEST};
+use crate::reader::Before;
+use crate::recover::{self, Places, Recovered};
+pub use crate::report::Report;
+pub use crate::retention::Purged;
+use crate::retention;
+use crate::snapshot;
+use crate::store::{LogOptions, Store};
+
+/// The directory in each of the two that are configured.
+pub const DIRECTORY: &str = "ringkeeper-1";
+
+const LOCK: &str = "lock";
+
+/// Takes what a store holds: at most one whole snapshot, then the records behind it in order.
+///
+/// An error ends the opening. A snapshot may turn out damaged half way; then another `begin_snapshot`, or a first
+/// record, says that the unfinished one is to be forgotten.
 pub trait Recover {
+    /// A snapshot begins: its zxid, the seed of its order, its meta bytes.
     fn begin_snapshot(&mut self, zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String>;
+    /// One of its entries, in the order in which they were written.
     fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String>;
+    /// It was whole.
     fn end_snapshot(&mut self) -> Result<(), String>;
+    /// A transaction behind it.
     fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String>;
 }
-use std::path::{Path, PathBuf};
-#[derive(Default)]
+
+/// How a store is kept.
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// Where snapshots and manifest go, in a directory of their own.
     pub data_dir: PathBuf,
+    /// Where the log goes; may be the same.
     pub log_dir: PathBuf,
+    /// Bytes of a full-grown log segment. A batch that is larger gets a segment of its size.
     pub segment_bytes: u64,
+    /// Bytes of a store's first segment; each next one has four times as many, up to `segment_bytes`. Keeps small
+    /// stores small.
+    pub segment_bytes_first: u64,
+    /// Write the log around the page cache, durable with each write, where the file system can.
     pub direct: bool,
+    /// Snapshots that a purge keeps; one at least.
     pub retain_snapshots: usize,
+    /// Purge after each snapshot.
+    pub purge: bool,
+    /// False (`forceSync=no`): log writes are never synced, and a power cut may cost anything. Snapshots and the
+    /// manifest still are.
     pub fsync: bool,
-    pub x: u8,
+    /// Make segments ahead on a thread, not when they are needed.
+    pub background: bool,
+    /// Threads that decode a snapshot.
+    pub load_threads: usize,
 }
-pub struct Engine(PathBuf, PathBuf);
-impl Engine {
-    pub fn open(o: Options, _r: &mut dyn Recover) -> Result<(Engine, crate::log::Log, String), String> {
-        std::fs::create_dir_all(&o.data_dir).unwrap();
-        Ok((Engine(o.data_dir, o.log_dir), crate::log::Log::new(), "stand-in".into()))
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            data_dir: PathBuf::new(),
+            log_dir: PathBuf::new(),
+            segment_bytes: 64 << 20,
+            segment_bytes_first: 4 << 20,
+            direct: true,
+            retain_snapshots: 3,
+            purge: true,
+            fsync: true,
+            background: true,
+            load_threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(8)),
+        }
     }
+}
+
+/// An open store.
+pub struct Engine {
+    store: Arc<Store>,
+    retain_snapshots: usize,
+    purge: bool,
+    /// One snapshot at a time.
+    snapshotting: Mutex<()>,
+}
+
+impl Engine {
+    /// Opens the store in the directories, or makes one, and hands what it holds to the target.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing on the disk was changed then.
+    pub fn open(options: Options, target: &mut dyn Recover) -> Result<(Engine, Log, Report), OpenError> {
+        Engine::open_on(Arc::new(RealDisk), options, target)
+    }
+
+    /// The same on any disk.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        target: &mut dyn Recover,
+    ) -> Result<(Engine, Log, Report), OpenError> {
+        let (data, log) = (options.data_dir.join(DIRECTORY), options.log_dir.join(DIRECTORY));
+        let locks = lock_directories(&*disk, &data, &log)?;
+        let places = Places {
+            disk: &*disk,
+            data: &data,
+            log: &log,
+        };
+        let random = || disk.random().map_err(failed("read", Path::new("/dev/urandom")));
+        let found = recover::read_manifest(places)?;
+        let is_new = found.is_none();
+        let manifest = found.map_or_else(|| random().map(Manifest::new), Ok)?;
+        let recovered = recover::recover(places, &manifest, options.load_threads, target)?;
+        let ahead = Ahead::new(Arc::clone(&disk), log.clone(), options.fsync, options.background)
+            .map_err(failed("start a thread for", &log))?;
+        let log_options = LogOptions {
+            segment_bytes: blocks_up(options.segment_bytes).max(2 * BLOCK as u64),
+            segment_bytes_first: blocks_up(options.segment_bytes_first).max(2 * BLOCK as u64),
+            access: Access::Log {
+                direct: options.direct,
+                sync: options.fsync,
+            },
+            salt: random()?,
+        };
+        let store = Arc::new(Store {
+            disk: Arc::clone(&disk),
+            data,
+            log,
+            options: log_options,
+            ahead,
+            store: manifest.store,
+            manifest: Mutex::new(manifest),
+            _locks: locks,
+        });
+        let (tail, report) = settle(&store, recovered, is_new)?;
+        let engine = Engine {
+            store: Arc::clone(&store),
+            retain_snapshots: options.retain_snapshots,
+            purge: options.purge,
+            snapshotting: Mutex::new(()),
+        };
+        Ok((engine, Log::new(store, tail), report))
+    }
+
+    /// Writes the state at `zxid` as a snapshot: whole and durable when this returns, and then purges. Blocks; made
+    /// for a thread of its own, while the log goes on. At most `bytes_per_second` are written if that is given.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; the store is as it was before, but for a temporary file that the next start removes.
     pub fn write_snapshot<'a>(
         &self,
-        _z: Zxid,
-        _s: u64,
-        _m: &[u8],
-        _e: &mut dyn Iterator<Item = (&'a [u8], &'a [u8])>,
-        _r: Option<u64>,
-    ) -> Result<String, String> {
-        Ok("x".into())
+        zxid: Zxid,
+        seed: u64,
+        meta: &[u8],
+        entries: &mut dyn Iterator<Item = (&'a [u8], &'a [u8])>,
+        bytes_per_second: Option<u64>,
+    ) -> Result<SnapshotInfo, SnapshotError> {
+        let _one = self.snapshotting.lock();
+        let store = &*self.store;
+        let path = store.data.join(snapshot_name(zxid));
+        let fail = |what| {
+            let path = path.clone();
+            move |error| SnapshotError { what, path, error }
+        };
+        if store.manifest.lock().snapshots.contains(&zxid) {
+            return Ok(SnapshotInfo { zxid, path, summary: None, purged: Purged::default() });
+        }
+        let temporary = store.data.join(format!("{}.tmp", snapshot_name(zxid)));
+        if store.disk.length(&temporary).is_ok() {
+            store.disk.remove(&temporary).map_err(fail("replace"))?;
+        }
+        let write = |out: &mut dyn Write| snapshot::write(out, zxid, seed, meta, entries, bytes_per_second);
+        let summary = write_durably(&*store.disk, &temporary, write).map_err(fail("write"))?;
+        store
+            .disk
+            .rename(&temporary, &path)
+            .and_then(|()| store.disk.sync_dir(&store.data))
+            .map_err(fail("rename to"))?;
+        let list = |manifest: &mut Manifest| {
+            manifest.snapshots.push(zxid);
+            manifest.snapshots.sort();
+        };
+        store.update(list).map_err(fail("list"))?;
+        let purged = match self.purge {
+            true => retention::purge(store, self.retain_snapshots).map_err(fail("purge after"))?,
+            false => Purged::default(),
+        };
+        Ok(SnapshotInfo { zxid, path, summary: Some(summary), purged })
     }
+
+    /// Where snapshots and manifest are. Others may keep small files there, under names that are not ours.
     pub fn data_path(&self) -> &Path {
-        &self.0
+        &self.store.data
     }
+
+    /// Where the log is.
     pub fn log_path(&self) -> &Path {
-        &self.1
+        &self.store.log
     }
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug)]
+pub struct SnapshotInfo {
+    /// Its zxid.
+    pub zxid: Zxid,
+    /// Its file.
+    pub path: PathBuf,
+    /// What was written; `None` if there was one of that zxid already.
+    pub summary: Option<snapshot::Summary>,
+    /// What was purged after it.
+    pub purged: Purged,
+}
+
+impl fmt::Display for SnapshotInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.summary {
+            Some(summary) => write!(f, "{path}, {summary}; {}", self.purged),
+            None => write!(f, "{path} was there already"),
+        }
+    }
+}
+
+/// Why a snapshot was not taken.
+#[derive(Debug)]
+pub struct SnapshotError {
+    /// What failed.
+    pub what: &'static str,
+    /// Which snapshot.
+    pub path: PathBuf,
+    /// The operating system's reason.
+    pub error: io::Error,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.what, self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_path_buf();
+    move |error| OpenError::Io { what, path, error }
+}
+
+fn lock_directories(disk: &dyn Disk, data: &Path, log: &Path) -> Result<Vec<Lock>, OpenError> {
+    let mut locks = Vec::new();
+    for directory in [data, log] {
+        if directory == log && data == log && !locks.is_empty() {
+            break;
+        }
+        disk.create_dir(directory).map_err(failed("create", directory))?;
+        let path = directory.join(LOCK);
+        let lock = disk.lock(&path).map_err(|error| match error {
+            LockError::Held(pid) => OpenError::Locked { path, pid },
+            LockError::Io(error) => OpenError::Io { what: "lock", path, error },
+        })?;
+        locks.push(lock);
+    }
+    Ok(locks)
+}
+
+/// Brings the disk into order after all of it was found good, and says where the log goes on.
+fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tail, Report), OpenError> {
+    let Recovered { state, last, mut report, damaged, leftovers } = recovered;
+    let disk = &*store.disk;
+    let manifest_path = store.data.join(MANIFEST);
+    if is_new {
+        // Before anything else is there: what is found later without a manifest has lost it.
+        store.update(|_| {}).map_err(failed("write", &manifest_path))?;
+    }
+    if let (Some(last), Some(torn)) = (&last, &report.torn) {
+        cut(disk, &last.path, torn.offset, torn.bytes).map_err(failed("cut the torn end of", &last.path))?;
+    }
+    if !damaged.is_empty() {
+        store
+            .update(|manifest| manifest.snapshots.retain(|zxid| !damaged.contains(zxid)))
+            .map_err(failed("write", &manifest_path))?;
+    }
+    let damaged = damaged.iter().map(|zxid| (store.data.join(snapshot_name(*zxid)), "damaged"));
+    let aside = leftovers.set_aside.iter().map(|path| (path.clone(), "unlisted"));
+    for (path, mark) in damaged.chain(aside) {
+        let mut name = path.clone().into_os_string();
+        name.push(format!(".{mark}"));
+        disk.rename(&path, Path::new(&name)).map_err(failed("set aside", &path))?;
+    }
+    for path in &leftovers.remove {
+        disk.remove(path).map_err(failed("remove", path))?;
+    }
+    for directory in [&store.data, &store.log] {
+        disk.sync_dir(directory).map_err(failed("sync", directory))?;
+    }
+    report.removed = leftovers.remove;
+    report.set_aside = leftovers.set_aside;
+    let tail = go_on(store, state, last)?;
+    Ok((tail, report))
+}
+
+/// Overwrites a torn end with what never-written blocks hold.
+fn cut(disk: &dyn Disk, path: &Path, offset: u64, bytes: u64) -> io::Result<()> {
+    let file = disk.open(path, Access::Update)?;
+    let zeros = vec![0; blocks_up(bytes) as usize];
+    file.write_at(&zeros, offset)?;
+    file.sync()
+}
+
+/// Where the next record goes.
+fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, OpenError> {
+    let Some(last) = last else {
+        let manifest = store.manifest.lock();
+        assert!(manifest.segments.is_empty(), "the last listed segment was read");
+        return Ok(Tail { segment: None, offset: 0, index: 0, number: 0, logged: Zxid::ZERO, chain: 0, state });
+    };
+    let reached = if last.batches == 0 { last.header.base } else { last.logged };
+    if reached != state && last.batches == 0 {
+        // Begun for a record that never came; now a snapshot lies between. The next one continues its predecessor.
+        return drop_empty(store, state, &last);
+    }
+    let segment = if reached == state {
+        let segment = SegmentFile::reopen(Arc::clone(store), last.header.clone());
+        Some(Arc::new(segment.map_err(failed("open", &last.path))?))
+    } else {
+        None
+    };
+    Ok(Tail {
+        segment,
+        offset: last.end,
+        index: last.batches,
+        number: last.header.number,
+        logged: last.logged,
+        chain: last.chain,
+        state,
+    })
+}
+
+fn drop_empty(store: &Arc<Store>, state: Zxid, last: &Before) -> Result<Tail, OpenError> {
+    store
+        .update(|manifest| manifest.segments.retain(|segment| segment.number != last.header.number))
+        .map_err(failed("write", &store.data.join(MANIFEST)))?;
+    store.disk.remove(&last.path).map_err(failed("remove", &last.path))?;
+    store.disk.sync_dir(&store.log).map_err(failed("sync", &store.log))?;
+    Ok(Tail {
+        segment: None,
+        offset: last.header.previous_end,
+        index: 0,
+        number: last.header.number - 1,
+        logged: last.header.previous_last,
+        chain: last.header.chain,
+        state,
+    })
+}
+
+/// Bytes that go to a file one after the other.
+struct Appending<'f> {
+    file: &'f dyn DiskFile,
+    offset: u64,
+}
+
+impl Write for Appending<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(bytes, self.offset)?;
+        self.offset += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes gathered before they are written to a snapshot.
+const SNAPSHOT_BUFFER: usize = 256 << 10;
+
+fn write_durably<T>(
+    disk: &dyn Disk,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+) -> io::Result<T> {
+    let file = disk.open(path, Access::Create)?;
+    let mut out = BufWriter::with_capacity(SNAPSHOT_BUFFER, Appending { file: &*file, offset: 0 });
+    let written = write(&mut out)?;
+    out.flush()?;
+    file.sync()?;
+    Ok(written)
 }

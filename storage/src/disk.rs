@@ -1,0 +1,274 @@
+//! The seam below the engine: every file operation it does, and the real disk behind it.
+//!
+//! A promise rests on an operation only once it is synced: bytes by [`DiskFile::sync`] (or by a handle that syncs
+//! each write), names by [`Disk::sync_dir`]. `sim` has the other disk, which forgets what was not synced.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::ops::Deref;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A new file, through the page cache; one that is there is an error.
+    Create,
+    /// A file that is there, through the page cache.
+    Update,
+    /// A file that is there, for the log: around the page cache and durable with each write, where that is possible.
+    Log {
+        /// Try O_DIRECT and O_DSYNC.
+        direct: bool,
+        /// False: no write is ever synced (`forceSync=no`).
+        sync: bool,
+    },
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Writes all bytes at the offset.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes what was written durable.
+    fn sync(&self) -> io::Result<()>;
+    /// False if each write is durable when it returns, or never needs to be.
+    fn needs_sync(&self) -> bool;
+    /// The file of the operating system, for who wants to write through a ring.
+    fn os_file(&self) -> Option<&File>;
+}
+
+/// Why a directory's lock was not had.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process has it; its id, if it left one.
+    Held(Option<u32>),
+    /// The operating system's reason.
+    Io(io::Error),
+}
+
+/// A lock that is held until it is dropped.
+pub type Lock = Box<dyn Send + Sync>;
+
+/// Bytes of a whole file.
+pub type Bytes = Box<dyn Deref<Target = [u8]> + Send + Sync>;
+
+/// A place for files.
+pub trait Disk: Send + Sync {
+    /// Makes a directory and those above it, durably.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Names of the files in a directory, sorted; empty if there is no such directory.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+    /// All bytes of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The first bytes of a file, `limit` at most.
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+    /// All bytes of a file, mapped if possible. The file must not be changed while they are in use.
+    fn map(&self, path: &Path) -> io::Result<Bytes>;
+    /// Bytes a file has.
+    fn length(&self, path: &Path) -> io::Result<u64>;
+    /// Opens or creates a file.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
+    /// Gives a file a new name, replacing what had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in a directory durable.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+    /// Takes the lock whose file that is, for this process.
+    fn lock(&self, path: &Path) -> Result<Lock, LockError>;
+    /// A number nobody can foresee, for salts and names of stores.
+    fn random(&self) -> io::Result<u64>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+struct RealFile {
+    file: File,
+    needs_sync: bool,
+}
+
+impl DiskFile for RealFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn needs_sync(&self) -> bool {
+        self.needs_sync
+    }
+
+    fn os_file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+}
+
+/// Owner only: the data is as secret as the ACLs in it say.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+impl Disk for RealDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent {
+            self.create_dir(parent)?;
+        }
+        match std::fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.sync_dir(parent.unwrap_or(Path::new(".")))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(limit as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn map(&self, path: &Path) -> io::Result<Bytes> {
+        // Argued there: nothing writes to a whole snapshot again.
+        Ok(Box::new(crate::snapshot::map(path)?))
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        std::fs::metadata(path).map(|metadata| metadata.len())
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(FILE_MODE);
+        let (direct, sync) = match access {
+            Access::Create => {
+                options.create_new(true);
+                (false, true)
+            }
+            Access::Update => (false, true),
+            Access::Log { direct, sync } => (direct && sync, sync),
+        };
+        if direct {
+            let mut options = options.clone();
+            options.custom_flags(libc::O_DIRECT | libc::O_DSYNC);
+            match options.open(path) {
+                Ok(file) => return Ok(Arc::new(RealFile { file, needs_sync: false })),
+                // The file system does not know O_DIRECT.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let file = options.open(path)?;
+        Ok(Arc::new(RealFile { file, needs_sync: sync }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        File::open(directory)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> Result<Lock, LockError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let mut file = options.open(path).map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                return Err(LockError::Held(text.trim().parse().ok()));
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(LockError::Io(error)),
+        }
+        // The id is for people; the lock is the file's, and ends with the process.
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(LockError::Io)?;
+        Ok(Box::new(file))
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(u64::from_ne_bytes(bytes))
+    }
+}
+
+/// Writes a small file durably under its name: what had the name before is there until the new one is whole.
+pub fn replace(disk: &dyn Disk, directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let (path, temporary) = (directory.join(name), directory.join(format!("{name}.tmp")));
+    match disk.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.open(&temporary, Access::Create)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    disk.rename(&temporary, &path)?;
+    disk.sync_dir(directory)
+}
+
+/// Adds what was being done, and to which file, to an error.
+pub fn context(what: &str, path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = RealDisk.lock(&path).unwrap();
+        match RealDisk.lock(&path) {
+            Err(LockError::Held(Some(pid))) => assert_eq!(pid, std::process::id()),
+            other => panic!("{:?}", other.err()),
+        }
+        drop(held);
+        assert!(RealDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn replaces_whole_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        for bytes in [&b"one"[..], b"three"] {
+            std::fs::write(dir.path().join("f.tmp"), "left by a crash").unwrap();
+            replace(&RealDisk, dir.path(), "f", bytes).unwrap();
+            assert_eq!(RealDisk.read(&dir.path().join("f")).unwrap(), bytes);
+            assert_eq!(RealDisk.list(dir.path()).unwrap(), ["f"]);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Which files must exist: the store's id, its snapshots, its log segments. A missing one is never an empty tree.
+//!
+//! A text file in the data directory, replaced as a whole (written aside, synced, renamed, directory synced). A segment
+//! is listed before the first batch is written to it; a snapshot is listed after it is whole; both are taken off the
+//! list before they are removed. So an unlisted file is what an interrupted step left, and holds nothing acknowledged.
+
+use std::fmt::Write;
+
+use crate::Zxid;
+use crate::format::{segment_name, snapshot_name};
+
+/// Its name in the data directory.
+pub const MANIFEST: &str = "manifest";
+
+const FIRST_LINE: &str = "ringkeeper manifest 1";
+
+/// A listed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedSegment {
+    /// Counts the store's segments from 1.
+    pub number: u64,
+    /// Names the file.
+    pub first: Zxid,
+    /// The state that its first record is applied to.
+    pub base: Zxid,
+}
+
+impl ListedSegment {
+    /// Its file in the log directory.
+    pub fn name(&self) -> String {
+        segment_name(self.first)
+    }
+}
+
+/// What must exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The store, in each of its segments.
+    pub store: u64,
+    /// Counts the manifest's own versions.
+    pub generation: u64,
+    /// Snapshots, oldest first.
+    pub snapshots: Vec<Zxid>,
+    /// Segments, oldest first, their numbers without a gap.
+    pub segments: Vec<ListedSegment>,
+}
+
+impl Manifest {
+    /// Of a store that holds nothing yet.
+    pub fn new(store: u64) -> Manifest {
+        Manifest {
+            store,
+            generation: 0,
+            snapshots: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+    /// The file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = format!("{FIRST_LINE}\nstore {:016x}\ngeneration {}\n", self.store, self.generation);
+        for zxid in &self.snapshots {
+            writeln!(text, "snapshot {:016x}", zxid.0).expect("a string takes all");
+        }
+        for segment in &self.segments {
+            let ListedSegment { number, first, base } = segment;
+            writeln!(text, "segment {number} {:016x} {:016x}", first.0, base.0).expect("a string takes all");
+        }
+        let crc = crc32c::crc32c(text.as_bytes());
+        writeln!(text, "crc32c {crc:08x}").expect("a string takes all");
+        text.into_bytes()
+    }
+
+    /// Reads it back; an error is an offset and what is wrong there.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest, (usize, &'static str)> {
+        let text = std::str::from_utf8(bytes).map_err(|error| (error.valid_up_to(), "not text"))?;
+        let trailer = "crc32c 01234567\n".len();
+        let body_end = bytes.len().checked_sub(trailer).ok_or((bytes.len(), "cut short"))?;
+        let (Some(body), Some(line)) = (text.get(..body_end), text.get(body_end..)) else {
+            return Err((body_end, "no checksum at the end"));
+        };
+        if line != format!("crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())) {
+            return Err((body_end, "the checksum at the end does not match"));
+        }
+        let mut lines = body.lines();
+        if lines.next() != Some(FIRST_LINE) {
+            return Err((0, "not a manifest of this version"));
+        }
+        let mut manifest = Manifest::new(0);
+        for line in lines {
+            let at = line.as_ptr() as usize - text.as_ptr() as usize;
+            manifest.take(line).ok_or((at, "a line nobody writes"))?;
+        }
+        Ok(manifest)
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["store", store] => self.store = hex(store)?,
+            ["generation", generation] => self.generation = generation.parse().ok()?,
+            ["snapshot", zxid] => self.snapshots.push(Zxid(hex(zxid)?)),
+            ["segment", number, first, base] => {
+                let (first, base) = (Zxid(hex(first)?), Zxid(hex(base)?));
+                let number = number.parse().ok()?;
+                self.segments.push(ListedSegment { number, first, base });
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Names of the listed snapshots, oldest first.
+    pub fn snapshot_names(&self) -> impl Iterator<Item = String> {
+        self.snapshots.iter().map(|zxid| snapshot_name(*zxid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        let segment = |number, first, base| ListedSegment { number, first, base };
+        Manifest {
+            store: 0xabc,
+            generation: 12,
+            snapshots: vec![Zxid(5), Zxid::new(1, 2)],
+            segments: vec![
+                segment(3, Zxid(4), Zxid(3)),
+                segment(4, Zxid::new(1, 1), Zxid(9)),
+            ],
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let text = String::from_utf8(sample().encode()).unwrap();
+        let (body, crc) = text.split_at(text.len() - 16);
+        let want = "ringkeeper manifest 1\nstore 0000000000000abc\ngeneration 12\nsnapshot 0000000000000005\n\
+                    snapshot 0000000100000002\nsegment 3 0000000000000004 0000000000000003\n\
+                    segment 4 0000000100000001 0000000000000009\n";
+        assert_eq!(body, want);
+        assert_eq!(crc, "CRC");
+        assert_eq!(Manifest::decode(text.as_bytes()), Ok(sample()));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_seen() {
+        let bytes = sample().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&damaged).is_err(), "bit {bit}");
+        }
+        for end in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+}
