@@ -176,7 +176,12 @@ impl Disk for RealDisk {
             let mut options = options.clone();
             options.custom_flags(libc::O_DIRECT | libc::O_DSYNC);
             match options.open(path) {
-                Ok(file) => return Ok(Arc::new(RealFile { file, needs_sync: false })),
+                Ok(file) => {
+                    return Ok(Arc::new(RealFile {
+                        file,
+                        needs_sync: false,
+                    }));
+                }
                 // The file system does not know O_DIRECT.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 Err(error) => return Err(error),
@@ -200,7 +205,12 @@ impl Disk for RealDisk {
 
     fn lock(&self, path: &Path) -> Result<Lock, LockError> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE);
         let mut file = options.open(path).map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => {}

@@ -16,12 +16,12 @@ use crate::disk::{Access, Disk, DiskFile, Lock, LockError, RealDisk};
 pub use crate::error::OpenError;
 use crate::format::{BLOCK, blocks_up, snapshot_name};
 use crate::log::{Log, SegmentFile, Tail};
-use crate::manifest::{Manifest, MANIFEST};
+use crate::manifest::{MANIFEST, Manifest};
 use crate::reader::Before;
 use crate::recover::{self, Places, Recovered};
 pub use crate::report::Report;
-pub use crate::retention::Purged;
 use crate::retention;
+pub use crate::retention::Purged;
 use crate::snapshot;
 use crate::store::{LogOptions, Store};
 
@@ -180,7 +180,12 @@ impl Engine {
             move |error| SnapshotError { what, path, error }
         };
         if store.manifest.lock().snapshots.contains(&zxid) {
-            return Ok(SnapshotInfo { zxid, path, summary: None, purged: Purged::default() });
+            return Ok(SnapshotInfo {
+                zxid,
+                path,
+                summary: None,
+                purged: Purged::default(),
+            });
         }
         let temporary = store.data.join(format!("{}.tmp", snapshot_name(zxid)));
         if store.disk.length(&temporary).is_ok() {
@@ -202,7 +207,12 @@ impl Engine {
             true => retention::purge(store, self.retain_snapshots).map_err(fail("purge after"))?,
             false => Purged::default(),
         };
-        Ok(SnapshotInfo { zxid, path, summary: Some(summary), purged })
+        Ok(SnapshotInfo {
+            zxid,
+            path,
+            summary: Some(summary),
+            purged,
+        })
     }
 
     /// Where snapshots and manifest are. Others may keep small files there, under names that are not ours.
@@ -273,7 +283,11 @@ fn lock_directories(disk: &dyn Disk, data: &Path, log: &Path) -> Result<Vec<Lock
         let path = directory.join(LOCK);
         let lock = disk.lock(&path).map_err(|error| match error {
             LockError::Held(pid) => OpenError::Locked { path, pid },
-            LockError::Io(error) => OpenError::Io { what: "lock", path, error },
+            LockError::Io(error) => OpenError::Io {
+                what: "lock",
+                path,
+                error,
+            },
         })?;
         locks.push(lock);
     }
@@ -282,7 +296,13 @@ fn lock_directories(disk: &dyn Disk, data: &Path, log: &Path) -> Result<Vec<Lock
 
 /// Brings the disk into order after all of it was found good, and says where the log goes on.
 fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tail, Report), OpenError> {
-    let Recovered { state, last, mut report, damaged, leftovers } = recovered;
+    let Recovered {
+        state,
+        last,
+        mut report,
+        damaged,
+        leftovers,
+    } = recovered;
     let disk = &*store.disk;
     let manifest_path = store.data.join(MANIFEST);
     if is_new {
@@ -297,12 +317,15 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
             .update(|manifest| manifest.snapshots.retain(|zxid| !damaged.contains(zxid)))
             .map_err(failed("write", &manifest_path))?;
     }
-    let damaged = damaged.iter().map(|zxid| (store.data.join(snapshot_name(*zxid)), "damaged"));
+    let damaged = damaged
+        .iter()
+        .map(|zxid| (store.data.join(snapshot_name(*zxid)), "damaged"));
     let aside = leftovers.set_aside.iter().map(|path| (path.clone(), "unlisted"));
     for (path, mark) in damaged.chain(aside) {
         let mut name = path.clone().into_os_string();
         name.push(format!(".{mark}"));
-        disk.rename(&path, Path::new(&name)).map_err(failed("set aside", &path))?;
+        disk.rename(&path, Path::new(&name))
+            .map_err(failed("set aside", &path))?;
     }
     for path in &leftovers.remove {
         disk.remove(path).map_err(failed("remove", path))?;
@@ -329,9 +352,21 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
     let Some(last) = last else {
         let manifest = store.manifest.lock();
         assert!(manifest.segments.is_empty(), "the last listed segment was read");
-        return Ok(Tail { segment: None, offset: 0, index: 0, number: 0, logged: Zxid::ZERO, chain: 0, state });
+        return Ok(Tail {
+            segment: None,
+            offset: 0,
+            index: 0,
+            number: 0,
+            logged: Zxid::ZERO,
+            chain: 0,
+            state,
+        });
     };
-    let reached = if last.batches == 0 { last.header.base } else { last.logged };
+    let reached = if last.batches == 0 {
+        last.header.base
+    } else {
+        last.logged
+    };
     if reached != state && last.batches == 0 {
         // Begun for a record that never came; now a snapshot lies between. The next one continues its predecessor.
         return drop_empty(store, state, &last);
@@ -397,7 +432,13 @@ fn write_durably<T>(
     write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
     let file = disk.open(path, Access::Create)?;
-    let mut out = BufWriter::with_capacity(SNAPSHOT_BUFFER, Appending { file: &*file, offset: 0 });
+    let mut out = BufWriter::with_capacity(
+        SNAPSHOT_BUFFER,
+        Appending {
+            file: &*file,
+            offset: 0,
+        },
+    );
     let written = write(&mut out)?;
     out.flush()?;
     file.sync()?;

@@ -79,12 +79,21 @@ impl fmt::Display for OpenError {
                     Some(pid) => write!(f, "{directory} is in use by process {pid}")?,
                     None => write!(f, "{directory} is in use by another process")?,
                 }
-                write!(f, " (it holds the lock {}); stop it, or use another directory", path.display())
+                write!(
+                    f,
+                    " (it holds the lock {}); stop it, or use another directory",
+                    path.display()
+                )
             }
             OpenError::Missing { file, because } => {
                 write!(f, "{} is missing: {because}. {WAY_OUT}.", file.display())
             }
-            OpenError::Corrupt { file, offset, after, reason } => {
+            OpenError::Corrupt {
+                file,
+                offset,
+                after,
+                reason,
+            } => {
                 write!(f, "{} is damaged at offset {offset}", file.display())?;
                 if let Some(after) = after {
                     write!(f, " (behind zxid {after})")?;
@@ -93,10 +102,18 @@ impl fmt::Display for OpenError {
             }
             OpenError::Snapshot { file, reasons, reached } => {
                 let path = file.display();
-                write!(f, "{path} is damaged, and without it the log reaches only zxid {reached}: ")?;
+                write!(
+                    f,
+                    "{path} is damaged, and without it the log reaches only zxid {reached}: "
+                )?;
                 write!(f, "{}. {WAY_OUT}.", reasons.join("; "))
             }
-            OpenError::Refused { file, offset, zxid, reason } => write!(
+            OpenError::Refused {
+                file,
+                offset,
+                zxid,
+                reason,
+            } => write!(
                 f,
                 "{}, offset {offset}, zxid {zxid}: its checksums are right, but it cannot be applied: {reason}. \
                  {WAY_OUT}.",

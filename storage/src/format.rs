@@ -131,7 +131,14 @@ impl SegmentHeader {
     /// The block as it lies on the disk.
     pub fn encode(&self) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
-        let fields = [self.store, self.number, self.salt, self.first.0, self.base.0, self.bytes];
+        let fields = [
+            self.store,
+            self.number,
+            self.salt,
+            self.first.0,
+            self.base.0,
+            self.bytes,
+        ];
         block[..8].copy_from_slice(SEGMENT_MAGIC);
         let after = [self.previous_last.0, self.previous_end];
         for (index, field) in fields.into_iter().chain(after).enumerate() {
@@ -198,7 +205,10 @@ impl BatchHeader {
     /// As it lies at the begin of the batch's data.
     pub fn encode(&self) -> [u8; BATCH_HEADER] {
         let mut bytes = [0; BATCH_HEADER];
-        for (index, field) in [BATCH_MAGIC, self.index, self.bytes, self.records].into_iter().enumerate() {
+        for (index, field) in [BATCH_MAGIC, self.index, self.bytes, self.records]
+            .into_iter()
+            .enumerate()
+        {
             bytes[4 * index..4 * index + 4].copy_from_slice(&field.to_le_bytes());
         }
         bytes[16..24].copy_from_slice(&self.first.0.to_le_bytes());
@@ -327,8 +337,16 @@ mod tests {
     fn segment_header_bytes() {
         let block = header().encode();
         let want = concat!(
-            "524b4c4f47303031", "8877665544332211", "0700000000000000", "edfe000000000000", "0100000002000000",
-            "0900000001000000", "0000000400000000", "0800000001000000", "0050000000000000", "efbeadde",
+            "524b4c4f47303031",
+            "8877665544332211",
+            "0700000000000000",
+            "edfe000000000000",
+            "0100000002000000",
+            "0900000001000000",
+            "0000000400000000",
+            "0800000001000000",
+            "0050000000000000",
+            "efbeadde",
         );
         assert_eq!(hex(&block[..SEGMENT_HEADER]), want);
         assert!(block[SEGMENT_HEADER..SECTOR_DATA].iter().all(|byte| *byte == 0));
@@ -405,8 +423,18 @@ mod tests {
         assert_eq!(segment_name(Zxid::new(1, 0xab)), "log.00000001000000ab");
         assert_eq!(parse_segment_name("log.00000001000000ab"), Some(Zxid::new(1, 0xab)));
         assert_eq!(parse_snapshot_name(&snapshot_name(Zxid(7))), Some(Zxid(7)));
-        for name in ["log.1", "log.00000001000000AB", "log.+0000001000000ab", "snapshot.0000000000000001.tmp", "lock"] {
-            assert_eq!((parse_segment_name(name), parse_snapshot_name(name)), (None, None), "{name}");
+        for name in [
+            "log.1",
+            "log.00000001000000AB",
+            "log.+0000001000000ab",
+            "snapshot.0000000000000001.tmp",
+            "lock",
+        ] {
+            assert_eq!(
+                (parse_segment_name(name), parse_snapshot_name(name)),
+                (None, None),
+                "{name}"
+            );
         }
     }
 }

@@ -51,7 +51,9 @@ impl LogWrite {
 
 impl fmt::Display for LogWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LogWrite { offset, first, last, .. } = self;
+        let LogWrite {
+            offset, first, last, ..
+        } = self;
         let (path, bytes) = (self.file.path().display(), self.buffer.len());
         write!(f, "{path}, offset {offset}, {bytes} bytes, zxid {first} to {last}")
     }
@@ -146,13 +148,20 @@ impl Log {
             None => self.begin_segment(bytes),
         };
         let (first, last) = self.open.zxids();
-        let buffer = self.spare_buffer.take().unwrap_or_else(|| AlignedBuffer::with_capacity(BUFFER));
+        let buffer = self
+            .spare_buffer
+            .take()
+            .unwrap_or_else(|| AlignedBuffer::with_capacity(BUFFER));
         let next = OpenBatch::new(buffer, last, self.open.chain());
         let open = std::mem::replace(&mut self.open, next);
         let offset = self.tail.offset;
         self.tail.chain = open.chain();
         let buffer = open.seal(file.header().sealer(), self.tail.index, offset);
-        assert_eq!(buffer.len() as u64, bytes, "a batch's size is known before it is sealed");
+        assert_eq!(
+            buffer.len() as u64,
+            bytes,
+            "a batch's size is known before it is sealed"
+        );
         self.tail.offset += bytes;
         self.tail.index += 1;
         self.in_flight = Some(last);
@@ -167,8 +176,15 @@ impl Log {
 
     /// Says that the write was done, and durable. Gives the last durable transaction.
     pub fn written(&mut self, write: LogWrite) -> Zxid {
-        assert_eq!(self.in_flight.take(), Some(write.last), "the write that was on its way is done");
-        assert!(write.file.is_prepared(), "{write}: written to a segment that is not in the manifest");
+        assert_eq!(
+            self.in_flight.take(),
+            Some(write.last),
+            "the write that was on its way is done"
+        );
+        assert!(
+            write.file.is_prepared(),
+            "{write}: written to a segment that is not in the manifest"
+        );
         assert!(self.durable < write.first && write.last <= self.appended);
         self.durable = write.last;
         self.tail.logged = write.last;

@@ -58,7 +58,10 @@ impl Manifest {
 
     /// The file.
     pub fn encode(&self) -> Vec<u8> {
-        let mut text = format!("{FIRST_LINE}\nstore {:016x}\ngeneration {}\n", self.store, self.generation);
+        let mut text = format!(
+            "{FIRST_LINE}\nstore {:016x}\ngeneration {}\n",
+            self.store, self.generation
+        );
         for zxid in &self.snapshots {
             writeln!(text, "snapshot {:016x}", zxid.0).expect("a string takes all");
         }
@@ -127,10 +130,7 @@ mod tests {
             store: 0xabc,
             generation: 12,
             snapshots: vec![Zxid(5), Zxid::new(1, 2)],
-            segments: vec![
-                segment(3, Zxid(4), Zxid(3)),
-                segment(4, Zxid::new(1, 1), Zxid(9)),
-            ],
+            segments: vec![segment(3, Zxid(4), Zxid(3)), segment(4, Zxid::new(1, 1), Zxid(9))],
         }
     }
 

@@ -82,9 +82,16 @@ pub(crate) struct Before {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Io(io::Error),
-    Corrupt { offset: u64, reason: String },
+    Corrupt {
+        offset: u64,
+        reason: String,
+    },
     /// Who takes the records refused one.
-    Refused { offset: u64, zxid: Zxid, reason: String },
+    Refused {
+        offset: u64,
+        zxid: Zxid,
+        reason: String,
+    },
 }
 
 impl<'d> LogReader<'d> {
@@ -118,7 +125,11 @@ impl<'d> LogReader<'d> {
                 Ok(()) => {}
                 Err(Stop::Io(error)) => return Err(error),
                 Err(Stop::Corrupt { offset, reason } | Stop::Refused { offset, reason, .. }) => {
-                    return Ok(Verdict::Corrupt { file: reader.blamed(file), offset, reason });
+                    return Ok(Verdict::Corrupt {
+                        file: reader.blamed(file),
+                        offset,
+                        reason,
+                    });
                 }
             }
         }
@@ -141,8 +152,10 @@ impl<'d> LogReader<'d> {
         each: &mut dyn FnMut(LogItem<'_>) -> Result<(), String>,
     ) -> Result<(), Stop> {
         let bytes = self.disk.read(path).map_err(Stop::Io)?;
-        let header =
-            SegmentHeader::decode(&bytes).map_err(|reason| Stop::Corrupt { offset: 0, reason: reason.into() })?;
+        let header = SegmentHeader::decode(&bytes).map_err(|reason| Stop::Corrupt {
+            offset: 0,
+            reason: reason.into(),
+        })?;
         self.check_continues(&header)?;
         if header.bytes != bytes.len() as u64 {
             let reason = format!("the file has {} bytes, it was made with {}", bytes.len(), header.bytes);
@@ -161,7 +174,12 @@ impl<'d> LogReader<'d> {
             for record in batch.records() {
                 let record = record.expect("a checked batch");
                 let (offset, zxid, payload) = (record.offset, record.zxid, record.payload);
-                let item = LogItem { file: path, offset, zxid, payload };
+                let item = LogItem {
+                    file: path,
+                    offset,
+                    zxid,
+                    payload,
+                };
                 each(item).map_err(|reason| Stop::Refused { offset, zxid, reason })?;
                 self.records += 1;
                 self.last = zxid;
@@ -195,11 +213,26 @@ impl<'d> LogReader<'d> {
         let Some(before) = &self.before else { return Ok(()) };
         if let Some(torn) = before.torn {
             let reason = "a batch is missing here that was durable: a later segment continues it".into();
-            return Err(Stop::Corrupt { offset: torn.offset, reason });
+            return Err(Stop::Corrupt {
+                offset: torn.offset,
+                reason,
+            });
         }
         let (mine, theirs) = (
-            (before.header.store, before.header.number + 1, before.end, before.logged, before.chain),
-            (header.store, header.number, header.previous_end, header.previous_last, header.chain),
+            (
+                before.header.store,
+                before.header.number + 1,
+                before.end,
+                before.logged,
+                before.chain,
+            ),
+            (
+                header.store,
+                header.number,
+                header.previous_end,
+                header.previous_last,
+                header.chain,
+            ),
         );
         if mine == theirs {
             return Ok(());
@@ -222,13 +255,18 @@ impl<'d> LogReader<'d> {
 
     fn verdict(self) -> Verdict {
         match self.before {
-            Some(Before { path, torn: Some(torn), .. }) => Verdict::Torn {
+            Some(Before {
+                path, torn: Some(torn), ..
+            }) => Verdict::Torn {
                 file: path,
                 offset: torn.offset,
                 bytes: torn.bytes,
                 zxids: torn.zxids,
             },
-            _ => Verdict::Clean { records: self.records, last: self.last },
+            _ => Verdict::Clean {
+                records: self.records,
+                last: self.last,
+            },
         }
     }
 }

@@ -59,22 +59,30 @@ pub(crate) fn read_manifest(places: Places<'_>) -> Result<Option<Manifest>, Open
     let path = places.data.join(MANIFEST);
     let io = |path: &Path| {
         let path = path.to_path_buf();
-        move |error| OpenError::Io { what: "read", path, error }
+        move |error| OpenError::Io {
+            what: "read",
+            path,
+            error,
+        }
     };
     let names = places.disk.list(places.data).map_err(io(places.data))?;
     if names.iter().any(|name| name == MANIFEST) {
         let bytes = places.disk.read(&path).map_err(io(&path))?;
-        return Manifest::decode(&bytes).map(Some).map_err(|(offset, reason)| OpenError::Corrupt {
-            file: path,
-            offset: offset as u64,
-            after: None,
-            reason: reason.into(),
-        });
+        return Manifest::decode(&bytes)
+            .map(Some)
+            .map_err(|(offset, reason)| OpenError::Corrupt {
+                file: path,
+                offset: offset as u64,
+                after: None,
+                reason: reason.into(),
+            });
     }
     let segments = places.disk.list(places.log).map_err(io(places.log))?;
     let snapshot = names.iter().find(|name| parse_snapshot_name(name).is_some());
     let segment = segments.iter().find(|name| parse_segment_name(name).is_some());
-    let found = snapshot.map(|name| places.data.join(name)).or(segment.map(|name| places.log.join(name)));
+    let found = snapshot
+        .map(|name| places.data.join(name))
+        .or(segment.map(|name| places.log.join(name)));
     found.map_or(Ok(None), |found| {
         Err(OpenError::Missing {
             file: path,
@@ -116,7 +124,10 @@ fn check_listed(places: Places<'_>, manifest: &Manifest) -> Result<Vec<SegmentHe
     for name in manifest.snapshot_names() {
         let file = places.data.join(name);
         if places.disk.length(&file).is_err() {
-            return Err(OpenError::Missing { file, because: listed() });
+            return Err(OpenError::Missing {
+                file,
+                because: listed(),
+            });
         }
     }
     let mut headers: Vec<SegmentHeader> = Vec::new();
@@ -125,9 +136,18 @@ fn check_listed(places: Places<'_>, manifest: &Manifest) -> Result<Vec<SegmentHe
         let head = match places.disk.read_head(&file, BLOCK) {
             Ok(head) => head,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(OpenError::Missing { file, because: listed() });
+                return Err(OpenError::Missing {
+                    file,
+                    because: listed(),
+                });
             }
-            Err(error) => return Err(OpenError::Io { what: "read", path: file, error }),
+            Err(error) => {
+                return Err(OpenError::Io {
+                    what: "read",
+                    path: file,
+                    error,
+                });
+            }
         };
         let corrupt = |reason: String| OpenError::Corrupt {
             file: file.clone(),
@@ -153,7 +173,11 @@ fn check_listed(places: Places<'_>, manifest: &Manifest) -> Result<Vec<SegmentHe
 fn find_leftovers(places: Places<'_>, manifest: &Manifest) -> Result<Leftovers, OpenError> {
     let mut leftovers = Leftovers::default();
     let list = |path: &Path| {
-        let io = |error| OpenError::Io { what: "list", path: path.to_path_buf(), error };
+        let io = |error| OpenError::Io {
+            what: "list",
+            path: path.to_path_buf(),
+            error,
+        };
         places.disk.list(path).map_err(io)
     };
     for name in list(places.data)? {
@@ -183,7 +207,9 @@ fn find_leftovers(places: Places<'_>, manifest: &Manifest) -> Result<Leftovers, 
 
 /// A temporary file of ours; others may have theirs here.
 fn is_temporary(name: &str) -> bool {
-    let Some(name) = name.strip_suffix(".tmp") else { return false };
+    let Some(name) = name.strip_suffix(".tmp") else {
+        return false;
+    };
     name == MANIFEST || name.starts_with("ahead.") || parse_snapshot_name(name).is_some()
 }
 
@@ -193,7 +219,11 @@ fn check_unlisted(places: Places<'_>, manifest: &Manifest, first: Zxid, path: &P
         return Ok(());
     }
     let read = places.disk.read(path);
-    let bytes = read.map_err(|error| OpenError::Io { what: "read", path: path.to_path_buf(), error })?;
+    let bytes = read.map_err(|error| OpenError::Io {
+        what: "read",
+        path: path.to_path_buf(),
+        error,
+    })?;
     let used = bytes.iter().skip(BLOCK).position(|byte| *byte != 0);
     match used {
         None => Ok(()),
@@ -220,15 +250,28 @@ fn load_snapshot(
     for zxid in manifest.snapshots.iter().rev() {
         let path = places.data.join(snapshot_name(*zxid));
         let bytes = places.disk.map(&path);
-        let bytes = bytes.map_err(|error| OpenError::Io { what: "map", path: path.clone(), error })?;
+        let bytes = bytes.map_err(|error| OpenError::Io {
+            what: "map",
+            path: path.clone(),
+            error,
+        })?;
         match load_one(&bytes, *zxid, threads, target) {
             Ok(entries) => {
                 recovered.state = *zxid;
-                recovered.report.snapshot = Some(LoadedSnapshot { zxid: *zxid, path, entries });
+                recovered.report.snapshot = Some(LoadedSnapshot {
+                    zxid: *zxid,
+                    path,
+                    entries,
+                });
                 return Ok(());
             }
             Err(snapshot::SnapshotError::Refused(reason)) => {
-                return Err(OpenError::Refused { file: path, offset: 0, zxid: *zxid, reason });
+                return Err(OpenError::Refused {
+                    file: path,
+                    offset: 0,
+                    zxid: *zxid,
+                    reason,
+                });
             }
             Err(error) => {
                 recovered.damaged.push(*zxid);
@@ -255,7 +298,9 @@ fn load_one(
         });
     }
     let refused = snapshot::SnapshotError::Refused;
-    target.begin_snapshot(zxid, reader.seed(), reader.meta()).map_err(refused)?;
+    target
+        .begin_snapshot(zxid, reader.seed(), reader.meta())
+        .map_err(refused)?;
     reader.load(threads, &mut |key, value| target.entry(key, value))?;
     target.end_snapshot().map_err(refused)?;
     Ok(reader.entry_count())
@@ -297,8 +342,17 @@ fn replay(
         };
         let read = reader.segment(&path, &mut take);
         read.map_err(|stop| match stop {
-            Stop::Io(error) => OpenError::Io { what: "read", path: path.clone(), error },
-            Stop::Refused { offset, zxid, reason } => OpenError::Refused { file: path.clone(), offset, zxid, reason },
+            Stop::Io(error) => OpenError::Io {
+                what: "read",
+                path: path.clone(),
+                error,
+            },
+            Stop::Refused { offset, zxid, reason } => OpenError::Refused {
+                file: path.clone(),
+                offset,
+                zxid,
+                reason,
+            },
             Stop::Corrupt { offset, reason } => OpenError::Corrupt {
                 file: reader.blamed(&path),
                 offset,
@@ -312,7 +366,12 @@ fn replay(
     recovered.report.torn = recovered.last.as_ref().and_then(|last| {
         let torn = last.torn?;
         let (path, zxids) = (last.path.clone(), torn.zxids);
-        Some(TornEnd { path, offset: torn.offset, bytes: torn.bytes, zxids })
+        Some(TornEnd {
+            path,
+            offset: torn.offset,
+            bytes: torn.bytes,
+            zxids,
+        })
     });
     Ok(())
 }

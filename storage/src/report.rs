@@ -61,17 +61,30 @@ impl fmt::Display for Report {
         write!(f, ", {replayed} transactions from {segments} log segments")?;
         match &self.torn {
             None => write!(f, "; the log ends clean")?,
-            Some(TornEnd { path, offset, bytes, zxids }) => {
+            Some(TornEnd {
+                path,
+                offset,
+                bytes,
+                zxids,
+            }) => {
                 let path = path.display();
-                write!(f, "; torn end cut: {path}, offset {offset}, {bytes} bytes of a write that was never finished")?;
+                write!(
+                    f,
+                    "; torn end cut: {path}, offset {offset}, {bytes} bytes of a write that was never finished"
+                )?;
                 if let Some((first, last)) = zxids {
                     write!(f, " (zxid {first} to {last}, acknowledged to nobody)")?;
                 }
             }
         }
-        self.damaged.iter().try_for_each(|text| write!(f, "; damaged snapshot passed over: {text}"))?;
+        self.damaged
+            .iter()
+            .try_for_each(|text| write!(f, "; damaged snapshot passed over: {text}"))?;
         let removed = self.removed.iter().map(|path| ("left by a crash and removed", path));
-        let aside = self.set_aside.iter().map(|path| ("listed nowhere and renamed to *.unlisted", path));
+        let aside = self
+            .set_aside
+            .iter()
+            .map(|path| ("listed nowhere and renamed to *.unlisted", path));
         removed
             .chain(aside)
             .try_for_each(|(what, path)| write!(f, "; {what}: {}", path.display()))

@@ -7,9 +7,9 @@ use std::fmt;
 
 use crate::Zxid;
 use crate::disk::Disk;
+use crate::format::snapshot_name;
 use crate::manifest::{ListedSegment, Manifest};
 use crate::store::Store;
-use crate::format::snapshot_name;
 
 /// What a purge freed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,11 @@ pub struct Purged {
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (snapshots, segments) = (self.snapshots.len(), self.segments.len());
-        write!(f, "purged {snapshots} snapshots and {segments} log segments, {} bytes", self.bytes)?;
+        write!(
+            f,
+            "purged {snapshots} snapshots and {segments} log segments, {} bytes",
+            self.bytes
+        )?;
         self.failed.iter().try_for_each(|text| write!(f, "; {text}"))
     }
 }

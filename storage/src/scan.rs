@@ -23,9 +23,7 @@
 //! never silent: it carries offset, length and, if the batch's head is there, the transactions that are gone.
 
 use crate::Zxid;
-use crate::format::{
-    BATCHES, BLOCK, BatchHeader, SECTOR, SECTOR_DATA, Sealer, SegmentHeader, ZERO_SECTOR, file_bytes,
-};
+use crate::format::{BATCHES, BLOCK, BatchHeader, SECTOR, SECTOR_DATA, Sealer, SegmentHeader, ZERO_SECTOR, file_bytes};
 use crate::record::Batch;
 
 /// Reads the batches of one segment.

@@ -83,7 +83,13 @@ impl SegmentFile {
             first: header.first,
             base: header.base,
         };
-        if store.manifest.lock().segments.iter().any(|other| other.first == listed.first) {
+        if store
+            .manifest
+            .lock()
+            .segments
+            .iter()
+            .any(|other| other.first == listed.first)
+        {
             let text = format!("{}: there is a segment of that name already", self.path.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
@@ -132,7 +138,9 @@ impl SegmentFile {
     }
 
     fn opened(&self) -> &Opened {
-        self.opened.get().expect("a segment is prepared before it is written to")
+        self.opened
+            .get()
+            .expect("a segment is prepared before it is written to")
     }
 }
 

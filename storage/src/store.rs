@@ -64,7 +64,10 @@ impl Store {
     /// A salt of its own for each segment number and run.
     pub fn salt(&self, number: u64) -> u64 {
         // splitmix64's step: neighbours in number are far apart.
-        let mut mixed = self.options.salt.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut mixed = self
+            .options
+            .salt
+            .wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
