@@ -1,0 +1,94 @@
+//! Playing a scenario to both servers at once, and judging what it printed.
+//!
+//! Invariant: a scenario passes when its program ends with status 0 and the `ok` lines are exactly the steps asked
+//! for, in their order. A program that dies early, skips a step or hangs fails with what it said and the server's log.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::stage::{Kind, Stage};
+
+/// The steps every client shows, in this order, before those of its own recipes.
+pub const COMMON: &[&str] = &[
+    "connect",
+    "create-kinds",
+    "versions",
+    "children",
+    "watches-in-order",
+    "ephemeral-vanishes",
+    "sequential",
+    "multi-succeeds",
+    "multi-fails-whole",
+    "errors-are-mapped",
+    "auth-and-acl",
+    "large-data",
+    "pipelined",
+    "cut-keeps-session",
+    "cut-resets-watches",
+    "restart-keeps-session",
+    "session-expires",
+];
+
+/// How long one scenario may run; the longest takes about a quarter of it on an idle machine.
+const RUN_MAX: Duration = Duration::from_secs(240);
+
+/// Plays the program that `command` makes to Apache ZooKeeper and to Ringkeeper; both must show `steps`.
+pub fn play(name: &str, steps: &[&str], command: impl Fn() -> Command + Sync) {
+    let failures: Vec<String> = thread::scope(|scope| {
+        let plays = [Kind::Apache, Kind::Ringkeeper].map(|kind| {
+            let command = &command;
+            scope.spawn(move || play_to(kind, steps, command()).err())
+        });
+        plays
+            .into_iter()
+            .filter_map(|play| play.join().unwrap_or_else(|_| Some("panicked, see above".into())))
+            .collect()
+    });
+    assert!(failures.is_empty(), "{name}:\n{}", failures.join("\n"));
+}
+
+fn play_to(kind: Kind, steps: &[&str], mut command: Command) -> Result<(), String> {
+    let stage = Stage::set(kind);
+    let dir = tempfile::tempdir().unwrap();
+    let said = dir.path().join("said");
+    let out = File::create(&said).unwrap();
+    command.envs(stage.environment()).env("ZK_KIND", format!("{kind:?}"));
+    command
+        .stdin(Stdio::null())
+        .stderr(out.try_clone().unwrap())
+        .stdout(out);
+    let end = run_for_a_while(&mut command)?;
+    let said = read_lossy(&said);
+    let shown: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
+    if end == "exit status: 0" && shown == steps {
+        return Ok(());
+    }
+    let missing: Vec<_> = steps.iter().filter(|step| !shown.contains(step)).collect();
+    Err(format!(
+        "=== against {kind:?}: {end}, steps not shown: {missing:?}\n--- the server's log ends:\n{}\n--- it said:\n{said}",
+        stage.last_words()
+    ))
+}
+
+fn run_for_a_while(command: &mut Command) -> Result<String, String> {
+    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let since = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Ok(status.to_string());
+        }
+        if since.elapsed() > RUN_MAX {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Ok(format!("killed after {RUN_MAX:?}"));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn read_lossy(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+}
