@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getsid, kill_process};
@@ -162,25 +162,25 @@ impl Drop for Foreground {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Runs to the end, which must come, and compares status and standard output; returns standard error.
+/// Runs to the end, which must come in time, and compares status and standard output; returns standard error.
 #[track_caller]
 fn check(mut command: Command, status: i32, stdout: &str) -> String {
-    let Output {
-        status: found,
-        stdout: out,
-        stderr,
-    } = command.output().unwrap();
-    let stderr = text(&stderr);
-    assert_eq!(
-        (found.code(), text(&out).as_str()),
-        (Some(status), stdout),
-        "{command:?}: {stderr}"
-    );
-    stderr
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = Pid::from_child(&child);
+    let (done, ended) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        let late = ended.recv_timeout(LIMIT).is_err();
+        late && kill_process(id, Signal::KILL).is_ok()
+    });
+    let (mut out, mut told) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    // The process is not waited for until nobody can kill its number any more.
+    let _ = done.send(());
+    assert!(!guard.join().unwrap(), "{command:?} did not end: {out}{told}");
+    let found = child.wait().unwrap().code();
+    assert_eq!((found, out.as_str()), (Some(status), stdout), "{command:?}: {told}");
+    told
 }
 
 #[test]

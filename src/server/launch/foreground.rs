@@ -77,13 +77,18 @@ fn serve(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::new(UNEXPECTED, format!("the client port: {error}")))?;
     tracing::info!(report = %prepared.report, "recovered");
     let screen = screen(address, prepared.paths(), &config.engine);
-    if background::is_child() {
-        tracing::info!("{screen}");
-        background::announce().map_err(|error| Failure::new(UNEXPECTED, format!("standard output: {error}")))?;
-    } else {
-        show(&screen);
+    prepared.serve(move || welcome(&screen)).map_err(not_started)
+}
+
+/// Tells whoever started this that it serves.
+fn welcome(screen: &str) {
+    if !background::is_child() {
+        return show(screen);
     }
-    prepared.serve().map_err(not_started)
+    tracing::info!("{screen}");
+    if let Err(error) = background::announce() {
+        tracing::warn!(%error, "standard output stays a pipe that nobody reads");
+    }
 }
 
 fn not_started(error: ServeError) -> Failure {
