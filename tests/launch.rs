@@ -4,7 +4,7 @@
 //! is over, however it is over.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -88,6 +88,14 @@ impl Place {
     #[track_caller]
     fn check(&self, word: &str, status: i32, stdout: &str) -> String {
         check(self.word(word), status, stdout)
+    }
+
+    /// The first line of `status`.
+    fn found(&self) -> String {
+        format!(
+            "Client port found: {}. Client address: 127.0.0.1. Client SSL: false.\n",
+            self.port
+        )
     }
 
     fn accepts(&self) -> bool {
@@ -197,12 +205,6 @@ fn start_stop_and_start_again() {
         1,
         &format!("Starting zookeeper ... already running as process {}.\n", place.pid()),
     );
-    let found = format!(
-        "Client port found: {}. Client address: 127.0.0.1. Client SSL: false.\n",
-        place.port
-    );
-    place.check("status", 0, &format!("{found}Mode: standalone\n"));
-
     let old = place.pid();
     place.check(
         "restart",
@@ -219,14 +221,57 @@ fn start_stop_and_start_again() {
         place.pid_file().display()
     );
     place.check("stop", 0, &format!("Stopping zookeeper ... {none}"));
-    place.check(
-        "status",
-        1,
-        &format!("{found}Error contacting service. It is probably not running.\n"),
-    );
-
     let log = fs::read_to_string(place.dir.path().join("logs/zookeeper-me-server-here.out")).unwrap();
     assert!(log.contains("is ready") && log.contains("SIGTERM"), "{log}");
+}
+
+#[test]
+fn status_tells_the_mode_of_what_answers() {
+    let place = Place::new();
+    let nobody = format!(
+        "{}Error contacting service. It is probably not running.\n",
+        place.found()
+    );
+    place.check("status", 1, &nobody);
+    let server = place.foreground();
+    place.check("status", 0, &format!("{}Mode: standalone\n", place.found()));
+    assert_eq!(server.end(Signal::TERM).0, Some(0));
+    place.configure("4lw.commands.whitelist=ruok\n");
+    let _server = place.foreground();
+    place.check("status", 1, &nobody);
+}
+
+/// Whatever speaks the word `srvr`: the line is what the server says, not what this program believes.
+#[test]
+fn status_asks_for_srvr() {
+    let place = Place::new();
+    let listener = TcpListener::bind(("127.0.0.1", place.port)).unwrap();
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).unwrap();
+        stream
+            .write_all(b"Zookeeper version: 1\nMode: observer\nNode count: 5\n")
+            .unwrap();
+        word
+    });
+    place.check("status", 0, &format!("{}Mode: observer\n", place.found()));
+    assert_eq!(&other.join().unwrap(), b"srvr");
+}
+
+#[test]
+fn data_of_apache_zookeeper_is_not_passed_over() {
+    let place = Place::new();
+    let theirs = place.data().join("version-2");
+    fs::create_dir_all(&theirs).unwrap();
+    fs::write(theirs.join("snapshot.0"), "ZKSN").unwrap();
+    let told = place.check("start-foreground", 3, "");
+    assert!(
+        told.contains("version-2/snapshot.0 is data of Apache ZooKeeper"),
+        "{told}"
+    );
+    fs::remove_file(theirs.join("snapshot.0")).unwrap();
+    drop(place.foreground());
 }
 
 #[test]
@@ -478,4 +523,20 @@ fn the_script_takes_the_same_words() {
             script.display()
         )
     );
+}
+
+#[test]
+fn the_client_script_hands_on_its_arguments() {
+    let place = Place::new();
+    let script = place.dir.path().join("zkCli.sh");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/zkCli.sh"), &script).unwrap();
+    let mut alone = place.command(&script);
+    alone.env("PATH", "/usr/bin:/bin");
+    assert!(check(alone, 1, "").contains("zk-cli is not in "));
+    let client = place.dir.path().join("zk-cli");
+    fs::write(&client, "#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 7\n").unwrap();
+    fs::set_permissions(&client, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = place.command(&script);
+    command.args(["-server", "a:1", "create", "/a", "two words"]);
+    check(command, 7, "<-server><a:1><create></a><two words>");
 }
