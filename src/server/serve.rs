@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use storage::engine::Engine as Storage;
 use storage::log::Log;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::core::Core;
 use super::message::{ToCore, ToWriter};
@@ -92,8 +93,9 @@ impl Prepared {
         (self.storage.data_path(), self.storage.log_path())
     }
 
-    /// Serves until SIGTERM or SIGINT.
-    pub fn serve(self) -> Result<(), ServeError> {
+    /// Serves until SIGTERM or SIGINT. Runs `ready` once both are heeded: who is told that the server is there may
+    /// end it in order from then on.
+    pub fn serve(self, ready: impl FnOnce() + 'static) -> Result<(), ServeError> {
         let Prepared {
             shared,
             storage,
@@ -133,7 +135,9 @@ impl Prepared {
             let core = Core::new(0, Arc::clone(&shared), view);
             tokio::task::spawn_local(core.run());
             tokio::task::spawn_local(accept(Arc::clone(&shared), bound));
-            let signal = stop_signal().await?;
+            let signals = StopSignals::new()?;
+            ready();
+            let signal = signals.first().await;
             tracing::info!(signal, "stopping: finishing the log");
             let (done, finished) = tokio::sync::oneshot::channel();
             shared.writer.send(ToWriter::Stop(done));
@@ -156,6 +160,7 @@ fn storage_options(options: &Options) -> storage::engine::Options {
         segment_bytes: options.segment_bytes,
         direct: true,
         retain_snapshots: options.retain_snapshots,
+        purge: options.purge,
         fsync: options.force_sync,
         ..Default::default()
     }
@@ -196,11 +201,24 @@ async fn accept(shared: Arc<Shared>, bound: Bound) {
     }
 }
 
-async fn stop_signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => Ok("SIGTERM"),
-        _ = int.recv() => Ok("SIGINT"),
+/// What ends a server in order. Heeded from when it is made, not only while it is awaited.
+struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<StopSignals> {
+        Ok(StopSignals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn first(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
     }
 }

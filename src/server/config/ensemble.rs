@@ -222,28 +222,29 @@ fn split_host(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn check(value: &str, expect: Result<(bool, Option<(&str, u16)>), &str>) {
-        let found = member("server.7", value, false);
-        let found = found.as_ref().map(|m| {
-            (
-                m.participant,
-                m.client.as_ref().map(|(host, port)| (host.as_str(), *port)),
-            )
-        });
-        match (found, expect) {
-            (Err(why), Err(part)) => assert!(why.contains(part), "{value}: {why}"),
-            (found, expect) => assert_eq!(found, expect.map_err(|_| unreachable!()), "{value}"),
-        }
+    #[track_caller]
+    fn check(value: &str, participant: bool, client: Option<(&str, u16)>) {
+        let expect = Member {
+            id: 7,
+            participant,
+            client: client.map(|(host, port)| (host.to_owned(), port)),
+        };
+        assert_eq!(member("server.7", value, false), Ok(expect), "{value}");
     }
 
     #[test]
     fn members() {
-        check("a:2888:3888", Ok((true, None)));
-        check("a:2888:3888;2181", Ok((true, Some(("0.0.0.0", 2181)))));
-        check("a:2888:3888:OBSERVER;b:2181", Ok((false, Some(("b", 2181)))));
-        check(
-            "[::1]:2888:3888:participant;[::1]:2181",
-            Ok((true, Some(("::1", 2181)))),
-        );
+        check("a:2888:3888", true, None);
+        check("a:2888:3888;2181", true, Some(("0.0.0.0", 2181)));
+        check("a:2888:3888:OBSERVER;b:2181", false, Some(("b", 2181)));
+        check("[::1]:2888:3888:participant;[::1]:2181", true, Some(("::1", 2181)));
+    }
+
+    #[test]
+    fn several_addresses() {
+        let of = |value| member("server.7", value, true).map(|member| member.participant);
+        assert_eq!(of("a:1:2|b:1:2"), Ok(true));
+        assert_eq!(of("a:1:2:observer|b:1:2:observer"), Ok(false));
+        assert!(of("a:1:2:observer|b:1:2").is_err());
     }
 }

@@ -4,11 +4,13 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use storage::engine::DIRECTORY;
 use tracing_subscriber::EnvFilter;
 
 use super::{DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
 use crate::io::Engine;
 use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
+use crate::server::options::Options;
 use crate::server::serve::{Prepared, ServeError};
 
 /// Serves what a configuration file says.
@@ -71,19 +73,49 @@ fn serve(config: Config) -> Result<(), Failure> {
             ),
         ));
     }
+    if let Some(found) = foreign_data(&config.options) {
+        return Err(Failure::new(
+            DATA_DIRECTORY,
+            format!(
+                "Unable to access datadir, exiting abnormally\n  {} is data of Apache ZooKeeper, which Ringkeeper does \
+                 not read: it would start empty next to it. Choose another dataDir, and copy the nodes with a client",
+                found.display()
+            ),
+        ));
+    }
     let prepared = Prepared::new(config.options).map_err(not_started)?;
     let address = prepared
         .address()
         .map_err(|error| Failure::new(UNEXPECTED, format!("the client port: {error}")))?;
     tracing::info!(report = %prepared.report, "recovered");
     let screen = screen(address, prepared.paths(), &config.engine);
-    if background::is_child() {
-        tracing::info!("{screen}");
-        background::announce().map_err(|error| Failure::new(UNEXPECTED, format!("standard output: {error}")))?;
-    } else {
-        show(&screen);
+    prepared.serve(move || welcome(&screen)).map_err(not_started)
+}
+
+/// Tells whoever started this that it serves.
+fn welcome(screen: &str) {
+    if !background::is_child() {
+        return show(screen);
     }
-    prepared.serve().map_err(not_started)
+    tracing::info!("{screen}");
+    if let Err(error) = background::announce() {
+        tracing::warn!(%error, "standard output stays a pipe that nobody reads");
+    }
+}
+
+/// A snapshot or log of Apache ZooKeeper where there is none of ours: somebody means to go on with it.
+fn foreign_data(options: &Options) -> Option<PathBuf> {
+    let directories = [&options.data_dir, &options.log_dir];
+    if directories.iter().any(|directory| directory.join(DIRECTORY).exists()) {
+        return None;
+    }
+    let files = directories
+        .iter()
+        .filter_map(|directory| std::fs::read_dir(directory.join("version-2")).ok());
+    files.flatten().flatten().map(|file| file.path()).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("snapshot.") || name.starts_with("log.")
+    })
 }
 
 fn not_started(error: ServeError) -> Failure {
