@@ -7,6 +7,7 @@
 
 pub mod contents;
 pub mod filter;
+pub mod log;
 pub mod output;
 pub mod snapshot;
 
@@ -63,15 +64,23 @@ pub fn main<Arguments: Parser>(
     }
 }
 
-/// The directory below a data or log directory that holds the files themselves.
-const INNER: &str = "ringkeeper-1";
+/// What an argument means: a file, a directory, or the store's own directory below that.
+///
+/// # Errors
+/// There is nothing of that name, or it may not be seen.
+pub fn inner(given: &Path) -> io::Result<PathBuf> {
+    given.metadata()?;
+    let inner = given.join(storage::engine::DIRECTORY);
+    Ok(if inner.is_dir() { inner } else { given.to_owned() })
+}
 
-/// The files of a directory (or of the `ringkeeper-1` in it) whose name says a zxid, in the order of those.
+/// The files of a directory (or of the store's own below it) whose name says a zxid, in the order of those.
+///
+/// # Errors
+/// What listing the directory met.
 pub fn files_of(dir: &Path, zxid_of: impl Fn(&str) -> Option<storage::Zxid>) -> io::Result<Vec<PathBuf>> {
-    let inner = dir.join(INNER);
-    let dir = if inner.is_dir() { inner } else { dir.to_owned() };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
+    for entry in std::fs::read_dir(inner(dir)?)? {
         let entry = entry?;
         if let Some(zxid) = entry.file_name().to_str().and_then(&zxid_of) {
             found.push((zxid, entry.path()));
@@ -79,13 +88,4 @@ pub fn files_of(dir: &Path, zxid_of: impl Fn(&str) -> Option<storage::Zxid>) -> 
     }
     found.sort();
     Ok(found.into_iter().map(|(_, path)| path).collect())
-}
-
-/// The zxid in a file's name: sixteen hexadecimal digits behind a prefix.
-fn zxid_in(name: &str, prefix: &str) -> Option<storage::Zxid> {
-    let digits = name.strip_prefix(prefix).filter(|digits| digits.len() == 16)?;
-    let lower = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    lower
-        .then(|| u64::from_str_radix(digits, 16).ok().map(storage::Zxid))
-        .flatten()
 }

@@ -100,8 +100,7 @@ fn find(given: &Path, all: bool) -> Result<Vec<PathBuf>, String> {
     if !metadata.is_dir() {
         return Ok(vec![given.to_owned()]);
     }
-    let mut found =
-        super::files_of(given, |name| super::zxid_in(name, "snapshot.")).map_err(|error| error.to_string())?;
+    let mut found = super::files_of(given, storage::format::parse_snapshot_name).map_err(|error| error.to_string())?;
     let newest = found.pop().ok_or("no snapshot in this directory")?;
     if !all {
         found.clear();
