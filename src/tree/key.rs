@@ -26,6 +26,15 @@ pub enum Kind {
     Ttls = b't',
 }
 
+impl Kind {
+    /// The kind that a key's first byte says; `None` for any other byte.
+    pub fn of(byte: u8) -> Option<Kind> {
+        use Kind::*;
+        let all = [Node, Data, Children, Acl, Session, Ephemerals, Containers, Ttls];
+        all.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
 /// Keys up to this length are built without the heap.
 const INLINE_BYTES: usize = 192;
 

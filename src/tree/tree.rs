@@ -447,7 +447,11 @@ pub(super) fn data_of<'t>(look: &'t impl Look, path: &str, node: &Node<'t>) -> &
 
 /// An ACL's count of users and its entries.
 pub(super) fn read_acl(look: &impl Look, id: AclId) -> Option<(u32, Vec<Acl>)> {
-    let value = look.look(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes())?;
+    decode_acl(look.look(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes())?)
+}
+
+/// The value under an ACL's number: its count of users and its entries. `None` if it is not whole.
+pub fn decode_acl(value: &[u8]) -> Option<(u32, Vec<Acl>)> {
     let (users, entries) = value.split_first_chunk::<4>()?;
     Some((
         u32::from_be_bytes(*users),

@@ -54,7 +54,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-struct AclText<'a>(&'a [Acl]);
+/// A list of entries as `scheme:id:perms`, with commas between.
+pub struct AclText<'a>(pub &'a [Acl]);
 
 impl fmt::Display for AclText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,398 @@
+//! `logdump` and `snapdump` as people run them: what they print, what they pass over, and what their status says.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use ringkeeper::tree::{Features, Tree};
+use ringkeeper::wire::acl::{Acl, Id};
+use ringkeeper::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
+use storage::Zxid;
+
+const SESSION: i64 = 0x1000_0000_0000_0001;
+
+/// A tool's answer.
+struct Answer {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Answer {
+        Answer {
+            status: output.status.code().expect("ended by itself"),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn snapdump(file: &Path, options: &[&str]) -> Answer {
+    Command::new(env!("CARGO_BIN_EXE_snapdump"))
+        .args(options)
+        .arg(file)
+        .output()
+        .unwrap()
+        .into()
+}
+
+/// The first words of every line: its type and its name.
+fn heads(answer: &Answer) -> Vec<String> {
+    let head = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    answer.out.lines().map(head).collect()
+}
+
+fn create(path: &str, data: Option<&[u8]>, acl: Vec<Acl>, kind: CreateTxn) -> Change {
+    Change::Create {
+        path: path.into(),
+        data: data.map(<[u8]>::to_vec),
+        acl,
+        kind,
+        parent_cversion: -1,
+    }
+}
+
+/// One transaction of every sort; the first has zxid 0x100000001.
+fn history() -> Vec<Txn> {
+    let open = || vec![Acl::anyone(31)];
+    let local = vec![Acl {
+        perms: 3,
+        id: Id::new("ip", "10.0.0.0/8"),
+    }];
+    vec![
+        Txn::CreateSession { timeout_ms: 4000 },
+        Txn::Change(create(
+            "/a",
+            Some(b"one\n"),
+            open(),
+            CreateTxn::Plain { ephemeral: false },
+        )),
+        Txn::Change(create("/a/b", None, local, CreateTxn::WithStat { ephemeral: false })),
+        Txn::Change(create("/a-c", Some(&[7; 70_000]), open(), CreateTxn::Container)),
+        Txn::Change(create("/a/e", Some(b""), open(), CreateTxn::Plain { ephemeral: true })),
+        Txn::Change(create("/t", Some(b"x"), open(), CreateTxn::Ttl(5000))),
+        Txn::Multi(vec![
+            Change::SetData {
+                path: "/a".into(),
+                data: Some(b"two".to_vec()),
+                version: 1,
+            },
+            Change::Delete { path: "/t".into() },
+        ]),
+        Txn::Change(create("/t", Some(b"y"), open(), CreateTxn::Ttl(6000))),
+        Txn::Error(-101),
+        Txn::CloseSession {
+            paths: Some(vec!["/a/e".into()]),
+        },
+    ]
+}
+
+fn header(index: usize) -> TxnHeader {
+    TxnHeader {
+        session: SESSION,
+        cxid: index as i32,
+        zxid: Zxid::new(1, 1 + index as u32).0 as i64,
+        time_ms: 1_700_000_000_000 + index as i64,
+    }
+}
+
+fn features() -> Features {
+    Features {
+        extended_types: true,
+        digest: true,
+        ..Features::default()
+    }
+}
+
+/// The tree after the first `count` transactions.
+fn tree_after(count: usize) -> Tree {
+    let mut tree = Tree::new(7, features());
+    for (index, txn) in history().iter().take(count).enumerate() {
+        tree.apply(&header(index), txn, &mut Vec::new());
+    }
+    tree
+}
+
+/// A data directory with one snapshot, of all but the last transaction; and the snapshot.
+fn data_dir() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("ringkeeper-1");
+    std::fs::create_dir(&inner).unwrap();
+    let view = tree_after(9).view();
+    let path = inner.join(format!("snapshot.{:016x}", view.totals().zxid.0));
+    let mut file = std::fs::File::create(&path).unwrap();
+    let (zxid, seed) = (view.totals().zxid, view.seed());
+    storage::snapshot::write(&mut file, zxid, seed, &view.meta(), &mut view.entries(), None).unwrap();
+    (dir, path)
+}
+
+/// Regenerate it from the left side of a failure, and commit only a difference that you can explain.
+const SNAPSHOT_LINES: &str = include_str!("golden/snapdump.txt");
+
+#[test]
+fn a_snapshot_in_lines() {
+    let (dir, file) = data_dir();
+    let answer = snapdump(&file, &["--data"]);
+    let out = answer.out.replace(dir.path().to_str().unwrap(), "DIR");
+    let out = out.replace(&"\\x07".repeat(70_000), "(\\x07 70000 times)");
+    assert_eq!(out, SNAPSHOT_LINES);
+    assert_eq!(answer.status, 0, "{}", answer.err);
+    let summary = answer.err.trim_end().rsplit_once(", ").unwrap().0;
+    assert!(
+        summary.ends_with("snapshot.0000000100000009: zxid 0x100000009, 9 nodes, 1 session, 2 ACLs"),
+        "{}",
+        answer.err
+    );
+    assert!(answer.err.ends_with(": clean\n"), "{}", answer.err);
+}
+
+#[test]
+fn snapdump_filters() {
+    let (_dir, file) = data_dir();
+    let nodes = "persistent,ephemeral,container,ttl";
+    for (options, wanted) in [
+        (
+            &["--path", "/a"][..],
+            "snapshot, persistent /a, persistent /a/b, ephemeral /a/e",
+        ),
+        (
+            &["--path", "/a", "--type", nodes, "--zxid", "0x100000005.."],
+            "persistent /a, ephemeral /a/e",
+        ),
+        (
+            &["--zxid", "..0x100000003", "--type", nodes, "--path", "/a"],
+            "persistent /a, persistent /a/b",
+        ),
+        (&["--zxid", "4294967300", "--type", nodes], "container /a-c"),
+        (
+            &["--session", "0x1000000000000001"],
+            "snapshot, ephemeral /a/e, session 0x1000000000000001",
+        ),
+        (&["--session", "2"], "snapshot"),
+        (&["--type", "session,acl"], "session 0x1000000000000001, acl 1, acl 2"),
+        (&["--type", "ttl"], "ttl /t"),
+        (&["--path", "/none", "--type", nodes], ""),
+        (&["--quiet"], ""),
+    ] {
+        let answer = snapdump(&file, options);
+        let heads: Vec<String> = heads(&answer)
+            .into_iter()
+            .map(|head| {
+                if head.starts_with("snapshot ") {
+                    "snapshot".into()
+                } else {
+                    head
+                }
+            })
+            .collect();
+        assert_eq!(heads.join(", "), wanted, "{options:?}");
+        assert_eq!(answer.status, 0, "{options:?}: {}", answer.err);
+    }
+}
+
+fn keys(object: &serde_json::Value) -> String {
+    let keys: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.join(" ")
+}
+
+fn json_lines(answer: &Answer) -> Vec<serde_json::Value> {
+    answer
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_snapshot_in_json_has_the_documented_keys() {
+    let (_dir, file) = data_dir();
+    let plain = snapdump(&file, &["--json"]);
+    assert_eq!(plain.status, 0, "{}", plain.err);
+    let node = "acl aclId aversion children ctime cversion czxid dataLength mtime mzxid path pzxid type version";
+    let with = |key: &str| {
+        let mut keys: Vec<&str> = node.split(' ').chain([key]).collect();
+        keys.sort_unstable();
+        keys.join(" ")
+    };
+    let lines = json_lines(&plain);
+    assert_eq!(lines.len(), SNAPSHOT_LINES.lines().count());
+    for line in &lines {
+        let wanted = match line["type"].as_str().unwrap() {
+            "snapshot" => "containers dataBytes digest ephemerals file nodes sessions ttls type zxid".to_owned(),
+            "persistent" | "container" => node.to_owned(),
+            "ephemeral" => with("owner"),
+            "ttl" => with("ttl"),
+            "session" => "ephemerals session timeout type".to_owned(),
+            "acl" => "acl aclId type users".to_owned(),
+            other => panic!("type {other}"),
+        };
+        assert_eq!(keys(line), wanted, "{line}");
+    }
+    let data = json_lines(&snapdump(&file, &["--json", "--data", "--path", "/a"]));
+    let found: Vec<_> = data[1..]
+        .iter()
+        .map(|line| (line["path"].as_str().unwrap(), &line["data"], &line["dataLength"]))
+        .collect();
+    let (two, nothing, zero) = (serde_json::json!("dHdv"), serde_json::json!(""), serde_json::json!(0));
+    let null = serde_json::Value::Null;
+    assert_eq!(
+        found,
+        [
+            ("/a", &two, &serde_json::json!(3)),
+            ("/a/b", &null, &null),
+            ("/a/e", &nothing, &zero)
+        ]
+    );
+    assert_eq!(
+        data[2]["acl"],
+        serde_json::json!([{"scheme": "ip", "id": "10.0.0.0/8", "perms": "rw"}])
+    );
+    assert_eq!(data[3]["owner"], "0x1000000000000001");
+}
+
+#[test]
+fn a_directory_means_its_newest_snapshot() {
+    let (dir, file) = data_dir();
+    let older = file.with_file_name("snapshot.0000000100000008");
+    std::fs::copy(&file, &older).unwrap();
+    std::fs::write(file.with_file_name("snapshot.000000020000000a.tmp"), b"half").unwrap();
+    let summaries = |options: &[&str], given: &Path| {
+        let answer = snapdump(given, options);
+        assert_eq!(answer.status, 0, "{}", answer.err);
+        let name = |line: &str| line[line.find("snapshot.").unwrap()..][..25].to_owned();
+        answer.err.lines().map(name).collect::<Vec<_>>().join(" ")
+    };
+    for given in [dir.path(), file.parent().unwrap()] {
+        assert_eq!(summaries(&["-q"], given), "snapshot.0000000100000009");
+        assert_eq!(
+            summaries(&["-q", "--all"], given),
+            "snapshot.0000000100000008 snapshot.0000000100000009"
+        );
+    }
+}
+
+#[test]
+fn snapdump_tells_damage_by_place_and_status() {
+    let (_dir, file) = data_dir();
+    let good = std::fs::read(&file).unwrap();
+    let check = |bytes: &[u8], said: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        let answer = snapdump(&file, &[]);
+        assert_eq!(answer.status, 2, "{}", answer.err);
+        assert!(answer.err.contains(said), "{} lacks {said:?}", answer.err);
+        assert_eq!(answer.out, "", "nothing of a damaged snapshot is told as true");
+    };
+    let mut flipped = good.clone();
+    flipped[200] ^= 1;
+    check(&flipped, "damaged at offset 93");
+    check(
+        &good[..good.len() - 1],
+        &format!("ends at offset {} without a trailer", good.len() - 1),
+    );
+    check(b"", "is empty");
+    check(b"ZKSN\0\0\0\x02", "Apache ZooKeeper's own");
+}
+
+#[test]
+fn snapdump_tells_contents_that_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("snapshot.1");
+    let view = tree_after(9).view();
+    let check = |said: &str, change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+        let mut entries: Vec<_> = view
+            .entries()
+            .map(|(key, value)| (key.to_vec(), value.to_vec()))
+            .collect();
+        change(&mut entries);
+        let mut pairs = entries.iter().map(|(key, value)| (&key[..], &value[..]));
+        let mut out = std::fs::File::create(&file).unwrap();
+        storage::snapshot::write(&mut out, view.totals().zxid, 7, &view.meta(), &mut pairs, None).unwrap();
+        let answer = snapdump(&file, &["-q"]);
+        assert_eq!(answer.status, if said == "clean" { 0 } else { 2 }, "{}", answer.err);
+        assert!(answer.err.contains(said), "{} lacks {said:?}", answer.err);
+    };
+    let without = |key: &'static [u8]| move |entries: &mut Vec<(Vec<u8>, Vec<u8>)>| entries.retain(|(k, _)| k != key);
+    let changed = |key: &'static [u8], value: &'static [u8]| {
+        move |entries: &mut Vec<(Vec<u8>, Vec<u8>)>| {
+            entries.iter_mut().find(|(k, _)| k == key).expect("it is there").1 = value.to_vec();
+        }
+    };
+    check("clean", &|_| {});
+    check("its totals say 9 nodes, its entries 8", &without(b"n/a/b"));
+    check("its digest should be", &changed(b"d/a-c", &[8; 70_000]));
+    check("/a-c has a node but no data", &without(b"d/a-c"));
+    check(
+        "node /a-c should have 70000 bytes of data, 3 are there",
+        &changed(b"d/a-c", b"abc"),
+    );
+    check("ACL 2 is used by a node and not there", &without(b"a\0\0\0\x02"));
+    check("1 sessions, its entries 0", &without(b"s\x10\0\0\0\0\0\0\x01"));
+    check("lists), its entries 6", &without(b"c/a\0\0\0\0"));
+    check("node /a/b is not whole", &changed(b"n/a/b", b"\0"));
+    check("is of no known kind", &|entries| entries.push((b"?".to_vec(), vec![])));
+}
+
+#[test]
+fn wrong_usage_is_status_three_and_help_is_not() {
+    let (dir, file) = data_dir();
+    for (options, said) in [
+        (&["--zxid", "7..3"][..], "0x7 is above 0x3"),
+        (&["--zxid", "seven"], "hexadecimal ones begin with 0x"),
+        (&["--path", "a"], "must start with '/'"),
+        (
+            &["--type", "node"],
+            "there is no type \"node\"; the types are snapshot, persistent",
+        ),
+        (&["--nonsense"], "unexpected argument"),
+    ] {
+        let answer = snapdump(&file, options);
+        assert_eq!(answer.status, 3, "{options:?}: {}", answer.err);
+        assert!(answer.err.contains(said), "{options:?}: {}", answer.err);
+    }
+    assert_eq!(snapdump(&dir.path().join("none"), &[]).status, 3);
+    let empty = tempfile::tempdir().unwrap();
+    let answer = snapdump(empty.path(), &[]);
+    assert_eq!(answer.status, 3);
+    assert!(answer.err.contains("no snapshot in this directory"), "{}", answer.err);
+    let help = snapdump(&file, &["--help"]);
+    assert_eq!((help.status, help.err.as_str()), (0, ""));
+    assert!(
+        help.out
+            .contains("Exit status: 0 all clean, 1 a log with a torn tail, 2 corruption, 3"),
+        "{}",
+        help.out
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("snapshot.1");
+    let mut tree = Tree::new(7, features());
+    for n in 0..20_000 {
+        let change = create(
+            &format!("/n{n}"),
+            None,
+            vec![Acl::anyone(31)],
+            CreateTxn::Plain { ephemeral: false },
+        );
+        tree.apply(&header(n), &Txn::Change(change), &mut Vec::new());
+    }
+    let view = tree.view();
+    let mut out = std::fs::File::create(&file).unwrap();
+    storage::snapshot::write(&mut out, view.totals().zxid, 7, &view.meta(), &mut view.entries(), None).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_snapdump"))
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let answer = child.wait_with_output().unwrap();
+    assert_eq!(
+        answer.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
+}
