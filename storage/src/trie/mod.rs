@@ -89,6 +89,7 @@ pub struct Trie {
 /// A point that the head can go back to.
 #[must_use = "a checkpoint is either kept or gone back to"]
 pub struct Checkpoint {
+    trie_id: u64,
     root: Slot,
     len: usize,
     bytes: usize,
@@ -363,6 +364,7 @@ impl Trie {
         self.generation += 1;
         self.made = Some(Vec::new());
         Checkpoint {
+            trie_id: self.shared.id,
             root: self.root,
             len: self.len,
             bytes: self.bytes,
@@ -373,11 +375,7 @@ impl Trie {
 
     /// Drops everything since the checkpoint.
     pub fn rollback(&mut self, to: Checkpoint) {
-        let made = self.made.take().expect("a checkpoint is open");
-        assert_eq!(
-            to.generation, self.generation,
-            "a checkpoint is closed before the head is sealed"
-        );
+        let made = self.close(&to);
         // What was made and retired since lies in both lists; the list of what was made frees each once.
         self.retired.truncate(to.retired_count);
         made.into_iter().for_each(|piece| {
@@ -388,11 +386,17 @@ impl Trie {
 
     /// Keeps everything since the checkpoint.
     pub fn commit(&mut self, checkpoint: Checkpoint) {
+        self.close(&checkpoint);
+    }
+
+    /// Ends the time of a checkpoint: gives what was made since.
+    fn close(&mut self, checkpoint: &Checkpoint) -> Vec<Piece> {
+        assert_eq!(checkpoint.trie_id, self.shared.id, "a checkpoint of another trie");
         assert_eq!(
             checkpoint.generation, self.generation,
             "a checkpoint is closed before the head is sealed"
         );
-        self.made.take().expect("a checkpoint is open");
+        self.made.take().expect("a checkpoint is open")
     }
 
     /// Makes the head a version that never changes again.
@@ -506,6 +510,23 @@ impl Reader {
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         raw::find(&self.root, (self.hash)(self.seed, key), key)
+    }
+
+    /// The values of many keys, given in the keys' order with each key's place. The lookups wait for memory together,
+    /// so that in a large map this costs a fifth of as many [`Reader::get`]s.
+    pub fn get_many<'a>(&'a self, keys: &[&[u8]], mut each: impl FnMut(usize, Option<&'a [u8]>)) {
+        let mut hashes = [0; raw::SIDE_BY_SIDE];
+        let mut place = 0;
+        for keys in keys.chunks(raw::SIDE_BY_SIDE) {
+            let hashes = &mut hashes[..keys.len()];
+            for (hash, key) in hashes.iter_mut().zip(keys) {
+                *hash = (self.hash)(self.seed, key);
+            }
+            for value in &raw::find_many(&self.root, hashes, keys)[..keys.len()] {
+                each(place, *value);
+                place += 1;
+            }
+        }
     }
 
     /// All entries, in trie order.

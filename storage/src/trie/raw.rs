@@ -199,6 +199,28 @@ impl Slot {
         })
     }
 
+    /// Asks for the memory behind the slot, which will be looked at soon: the first two cache lines, where a small
+    /// branch, the middle of a full one, or an entry's key lies.
+    fn prefetch(self) {
+        for line in 0..2 {
+            // Nothing can be read through this address; it may also lie behind the end of a small piece.
+            let at = self.pointer::<i8>().wrapping_byte_add(line * 64);
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            // SAFETY: a prefetch is a hint that loads nothing and faults on no address.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(at);
+            }
+            #[cfg(all(target_arch = "aarch64", not(miri)))]
+            // SAFETY: as above; the instruction changes neither memory nor registers nor flags.
+            unsafe {
+                std::arch::asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly));
+            }
+            #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+            let _ = at;
+        }
+    }
+
     /// Changes a child in place. Only on a branch that no version and no checkpoint reaches.
     pub fn set_child(self, index: u32, child: Slot) {
         let bitmap = self.head().bitmap;
@@ -293,6 +315,43 @@ pub fn find<'a>(root: &'a Slot, hash: u64, key: &[u8]) -> Option<&'a [u8]> {
         return matching(slot, key);
     }
     slot.children().iter().find_map(|leaf| matching(*leaf, key))
+}
+
+/// How many lookups of [`find_many`] go down side by side: as many cache misses as a core can have open, roughly.
+pub const SIDE_BY_SIDE: usize = 16;
+
+/// Several values at once: every lookup takes one step and asks for the memory of its next, so that they wait for
+/// memory together and not one after another. Hashes and keys belong together; at most [`SIDE_BY_SIDE`] of them.
+pub fn find_many<'a>(root: &'a Slot, hashes: &[u64], keys: &[&[u8]]) -> [Option<&'a [u8]>; SIDE_BY_SIDE] {
+    assert!(
+        hashes.len() == keys.len() && keys.len() <= SIDE_BY_SIDE,
+        "{} hashes and {} keys",
+        hashes.len(),
+        keys.len()
+    );
+    let mut slots = [*root; SIDE_BY_SIDE];
+    for level in 0..super::LEVELS {
+        let mut on_the_way = false;
+        for (slot, hash) in slots.iter_mut().zip(hashes) {
+            if !slot.is_nothing() && !slot.is_leaf() {
+                *slot = slot.child(super::index(*hash, level)).unwrap_or(Slot::NOTHING);
+                slot.prefetch();
+                on_the_way = true;
+            }
+        }
+        if !on_the_way {
+            break;
+        }
+    }
+    let mut found = [None; SIDE_BY_SIDE];
+    for ((found, slot), key) in found.iter_mut().zip(slots).zip(keys) {
+        *found = match slot {
+            Slot::NOTHING => None,
+            leaf if leaf.is_leaf() => matching(leaf, key),
+            equals => equals.children().iter().find_map(|leaf| matching(*leaf, key)),
+        };
+    }
+    found
 }
 
 fn matching<'a>(leaf: Slot, key: &[u8]) -> Option<&'a [u8]> {

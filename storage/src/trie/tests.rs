@@ -69,6 +69,15 @@ fn check_reader(reader: &Reader, model: &Model) {
         .iter()
         .for_each(|(key, value)| assert_eq!(reader.get(key), Some(&value[..])));
     assert_eq!(reader.get(b"/never/there"), None);
+    // Every key that the steps can make, there or not, and one chunk that is not full.
+    let keys: Vec<Vec<u8>> = (0..=64).map(key).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    let mut asked = 0;
+    reader.get_many(&keys, |place, value| {
+        assert_eq!((place, value), (asked, model.get(keys[place]).map(|value| &value[..])));
+        asked += 1;
+    });
+    assert_eq!(asked, keys.len());
 }
 
 /// Runs the steps on a trie and on plain maps; every pinned reader must always equal its copy.
@@ -209,6 +218,14 @@ fn a_reader_never_goes_back() {
 fn a_version_belongs_to_its_trie() {
     let (mut one, mut other) = (Trie::new(1), Trie::new(1));
     one.reader().advance(&other.seal());
+}
+
+#[test]
+#[should_panic(expected = "a checkpoint of another trie")]
+fn a_checkpoint_belongs_to_its_trie() {
+    let (mut one, mut other) = (Trie::new(1), Trie::new(1));
+    let (_kept, foreign) = (one.checkpoint(), other.checkpoint());
+    one.rollback(foreign);
 }
 
 /// Readers on their own threads follow a writer; each version's entries all say the same number.
