@@ -350,7 +350,7 @@ mod tests {
         );
         assert_eq!(hex(&block[..SEGMENT_HEADER]), want);
         assert!(block[SEGMENT_HEADER..SECTOR_DATA].iter().all(|byte| *byte == 0));
-        assert_eq!(hex(&block[SECTOR_DATA..SECTOR]), "SEAL");
+        assert_eq!(hex(&block[SECTOR_DATA..SECTOR]), "9ca78af2");
         assert!(block[SECTOR..].iter().all(|byte| *byte == 0));
         assert_eq!(SegmentHeader::decode(&block), Ok(header()));
     }
