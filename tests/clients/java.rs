@@ -17,6 +17,36 @@ const JAVA: &[&str] = &[
     "sync-and-config",
 ];
 
+/// Curator's recipes.
+const CURATOR: &[&str] = &[
+    "connect",
+    "mutex",
+    "read-write-lock",
+    "semaphore",
+    "leader-latch",
+    "leader-selector",
+    "node-cache",
+    "curator-cache",
+    "tree-cache",
+    "persistent-ttl-node",
+    "persistent-node-survives-expiry",
+    "transactions",
+    "shared-counter",
+    "distributed-atomic-long",
+    "barriers",
+    "group-membership",
+    "queue",
+    "persistent-watcher",
+    "protected-create-survives-cut",
+    "close",
+];
+
+#[test]
+fn curator_and_its_recipes() {
+    let classes = compiled("curator", &["java/Stage.java", "curator/Recipes.java"]);
+    play("Curator 5.9.0", CURATOR, || java(&classes, "Recipes"));
+}
+
 #[test]
 fn apache_java_client() {
     let classes = compiled("java", &["java/Stage.java", "java/Scenario.java"]);

@@ -27,13 +27,24 @@ final class Stage {
     }
 
     static void step(String name, Step step) {
+        run(name, step, true);
+    }
+
+    /** A part of a step, in a thread of its own: silent unless it fails, and then the end of the scenario. */
+    static void part(Step step) {
+        run(null, step, false);
+    }
+
+    private static void run(String name, Step step, boolean say) {
         try {
             step.run();
         } catch (Throwable failure) {
             failure.printStackTrace();
             Runtime.getRuntime().halt(1);
         }
-        System.out.println("ok " + name);
+        if (say) {
+            System.out.println("ok " + name);
+        }
     }
 
     static void end() {

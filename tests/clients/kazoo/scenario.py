@@ -510,7 +510,9 @@ def four_letter_words():
 
 def close():
     stage.until(lambda: zk.connected)
-    zk.delete(ROOT, recursive=True)
+    superuser = client(auth_data=[("digest", "super:test")])
+    superuser.delete(ROOT, recursive=True)
+    assert superuser.get_children("/") == ["zookeeper"]
     for one in opened:
         one.stop()
         one.close()
