@@ -26,6 +26,7 @@ import org.apache.curator.framework.recipes.nodes.PersistentNode;
 import org.apache.curator.framework.recipes.nodes.PersistentTtlNode;
 import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.recipes.shared.SharedCount;
+import org.apache.curator.framework.recipes.shared.VersionedValue;
 import org.apache.curator.framework.recipes.watch.PersistentWatcher;
 import org.apache.curator.retry.RetryForever;
 import org.apache.zookeeper.CreateMode;
@@ -292,24 +293,10 @@ final class Recipes {
         SharedCount two = new SharedCount(another(), ROOT + "/count", 7);
         one.start();
         two.start();
-        Stage.that(one.trySetCount(one.getVersionedValue(), 8));
+        VersionedValue<Integer> stale = one.getVersionedValue();
+        Stage.that(one.trySetCount(stale, 8));
         Stage.until(() -> two.getCount() == 8);
-        Stage.that(!one.trySetCount(new org.apache.curator.framework.recipes.shared.VersionedValue<Integer>() {
-            @Override
-            public long getVersion() {
-                return 0;
-            }
-
-            @Override
-            public int getZnodeVersion() {
-                return 0;
-            }
-
-            @Override
-            public Integer getValue() {
-                return 7;
-            }
-        }, 9));
+        Stage.that(!one.trySetCount(stale, 9));
         one.close();
         two.close();
     }
