@@ -165,10 +165,13 @@ impl Sessions {
 
     /// When [`Sessions::expired`] wants to be called next: at the first bucket, and at least once a tick.
     pub fn next_check_ms(&self, now_ms: u64) -> u64 {
-        let regular = now_ms + self.tick_ms;
+        // From the last check, not from now: a check that is always a tick away is never made, and the time without
+        // one would be taken for a pause and forgiven.
+        let regular = self.last_tick_ms + self.tick_ms;
         self.buckets
             .first_key_value()
-            .map_or(regular, |(bucket, _)| (*bucket).clamp(now_ms, regular))
+            .map_or(regular, |(bucket, _)| regular.min(*bucket))
+            .max(now_ms)
     }
 
     /// How many there are.
@@ -252,6 +255,19 @@ mod tests {
         assert_eq!(sessions.check(1), Err(ErrorCode::SessionExpired));
         sessions.remove(1);
         assert_eq!((sessions.count(), sessions.buckets.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_caller_that_asks_when_to_come_expires_a_session_of_many_ticks() {
+        let mut sessions = Sessions::new(500, 0);
+        sessions.open(1, 2000, Heart::default(), None, 100);
+        let mut expired = Vec::new();
+        for now_ms in (0..=3000).step_by(10) {
+            if now_ms >= sessions.next_check_ms(now_ms) {
+                expired.extend(sessions.expired(now_ms).into_iter().map(|id| (now_ms, id)));
+            }
+        }
+        assert_eq!(expired, [(2500, 1)]);
     }
 
     #[test]

@@ -317,6 +317,8 @@ pub fn send_soon(conn: &Rc<Conn>) {
         tokio::task::spawn_local(async move {
             send(&conn).await;
             if conn.stage() == Stage::Ending {
+                // Another task may still be sending: a shutdown now would cut off the last words.
+                finish_sending(&conn).await;
                 // The connection's own task may be waiting in a read that nothing else will end.
                 conn.stream.shutdown();
             }

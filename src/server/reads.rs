@@ -60,7 +60,7 @@ impl Core {
     fn set_watches(&self, conn: &Conn, set: &SetWatches<'_>, ids: &Arc<[Id]>) {
         let view = self.view.borrow();
         let out = &mut *conn.out.borrow_mut();
-        let watches = &mut *self.watches.borrow_mut();
+        let mut watches = self.watches.borrow_mut();
         let policy = &self.shared.options.features.policy;
         let watcher = conn.origin.connection;
         let mut tell = |node: Option<&Node<'_>>, event: EventType, path: &str| {

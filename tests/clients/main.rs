@@ -12,4 +12,5 @@ mod peers;
 mod scenario;
 mod stage;
 
+mod java;
 mod kazoo;

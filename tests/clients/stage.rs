@@ -33,7 +33,7 @@ const SETTINGS: &[&str] = &[
     "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
 ];
 
-/// How often containers and nodes with a lifetime are looked at. For Java it is a system property only.
+/// How often containers and nodes with a lifetime are looked at: a system property only.
 const REAPING: &str = "znode.container.checkIntervalMs=500";
 
 /// Server, proxy and control port.
@@ -78,7 +78,7 @@ impl Stage {
     pub fn set(kind: Kind) -> Stage {
         let peer: Box<dyn Peer> = match kind {
             Kind::Apache => Box::new(JavaServer::launch(SETTINGS, &[REAPING])),
-            Kind::Ringkeeper => Box::new(RingServer::launch(Engine::Uring, &[SETTINGS, &[REAPING]].concat())),
+            Kind::Ringkeeper => Box::new(RingServer::launch_with(Engine::Uring, SETTINGS, &[REAPING])),
         };
         let direct = peer.address();
         let server = Arc::new(Mutex::new(Server { peer, runs: true }));

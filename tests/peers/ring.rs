@@ -35,6 +35,7 @@ pub struct RingServer {
     directory: TempDir,
     port: u16,
     engine: Engine,
+    flags: String,
     process: Option<Process>,
 }
 
@@ -43,6 +44,11 @@ impl RingServer {
     /// address, and engine; the same key in `lines` takes the place of the given one. `{dir}` in a line is the
     /// server's directory.
     pub fn launch(engine: Engine, lines: &[&str]) -> Self {
+        Self::launch_with(engine, lines, &[])
+    }
+
+    /// The same with `key=value` pairs that ZooKeeper takes as system properties only.
+    pub fn launch_with(engine: Engine, lines: &[&str], properties: &[&str]) -> Self {
         let directory = TempDir::with_prefix("ringkeeper-").expect("temporary directory");
         let port = free_port();
         let text = configuration(directory.path(), port, &[("ringkeeper.engine", engine.key())], lines);
@@ -51,6 +57,7 @@ impl RingServer {
             directory,
             port,
             engine,
+            flags: properties.iter().map(|property| format!("-D{property} ")).collect(),
             process: None,
         };
         server.start();
@@ -83,6 +90,7 @@ impl Peer for RingServer {
         assert!(self.process.is_none(), "the server runs already");
         let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
         command
+            .env("SERVER_JVMFLAGS", &self.flags)
             .arg("start-foreground")
             .arg(self.directory.path().join("zoo.cfg"));
         let mut process = Process::spawn(&mut command, &self.directory.path().join("output.log"));

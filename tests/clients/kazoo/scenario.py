@@ -235,10 +235,13 @@ def cut_keeps_session():
     assert states == [KazooState.SUSPENDED, KazooState.CONNECTED] and other.client_id == session
     assert other.exists(path).ephemeralOwner == session[0]
     # The same session from another connection: a client that was given id and password.
+    stage.ask("hold")
     heir = client(client_id=session)
     assert heir.client_id == session
     heir.stop()
     stage.until(lambda: zk.exists(path) is None)
+    stage.ask("release")
+    stage.until(lambda: KazooState.LOST in states)
 
 
 def cut_resets_watches():
@@ -468,15 +471,28 @@ def party():
 
 
 def partitioner():
-    base = ROOT + "/partition"
-    parts = [client().SetPartitioner(base, set(range(6)), time_boundary=0.5) for _ in range(2)]
-    for part in parts:
-        part.wait_for_acquire(20)
-    stage.until(lambda: all(part.acquired for part in parts))
-    shares = [set(part) for part in parts]
-    assert shares[0] | shares[1] == set(range(6)) and not shares[0] & shares[1], shares
-    for part in parts:
+    base, shares = ROOT + "/partition", {}
+
+    def work(name):
+        mine = client()
+        part = mine.SetPartitioner(base, set(range(6)), time_boundary=0.5, identifier=name)
+        while len(shares.get(name, ())) != 3:
+            if part.release:
+                part.release_set()
+            elif part.acquired:
+                shares[name] = set(part)
+                time.sleep(0.05)
+            elif part.allocating:
+                part.wait_for_acquire(5)
+        stage.until(lambda: len(shares) == 2 and all(len(share) == 3 for share in shares.values()))
         part.finish()
+
+    workers = [threading.Thread(target=work, args=(name,), daemon=True) for name in ("one", "two")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert shares["one"] | shares["two"] == set(range(6)), shares
 
 
 def lease():
@@ -494,7 +510,9 @@ def four_letter_words():
 
 def close():
     stage.until(lambda: zk.connected)
-    zk.delete(ROOT, recursive=True)
+    superuser = client(auth_data=[("digest", "super:test")])
+    superuser.delete(ROOT, recursive=True)
+    assert superuser.get_children("/") == ["zookeeper"]
     for one in opened:
         one.stop()
         one.close()
