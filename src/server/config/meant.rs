@@ -3,12 +3,12 @@
 //! Every rule that looks at more than one key is here, with the method of ZooKeeper that has it. A value that was
 //! already refused counts as its default, so that one run tells all problems.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Refusal;
 use super::ensemble::Members;
-use super::keys::Fate;
+use super::judge::judge;
+use super::listen::listen;
 use super::notes::Notes;
 use super::written::Written;
 use crate::io::Engine;
@@ -60,70 +60,6 @@ pub fn config(written: &Written, mut notes: Notes, probe: fn() -> std::io::Resul
                 problems: notes.problems,
             })
         }
-    }
-}
-
-/// Applies each key's fate.
-fn judge(written: &Written, notes: &mut Notes) {
-    let no_admin = written
-        .get("admin.enableServer")
-        .is_some_and(|it| it.key.is_default(&it.value));
-    for setting in written.all() {
-        let idle = no_admin && setting.name.starts_with("admin.");
-        let asks = !setting.key.is_default(&setting.value) && !idle;
-        match setting.key.fate {
-            Fate::Refused(why) if asks => notes.problem(format!("{}: {}: {why}", setting.place, setting.shown())),
-            Fate::Ignored(why) if asks => {
-                notes.warn(format!("{}: {} has no effect: {why}", setting.place, setting.shown()));
-            }
-            Fate::Jvm => notes.jvm(&setting.name),
-            Fate::Acts | Fate::Idle(_) | Fate::Refused(_) | Fate::Ignored(_) => {}
-        }
-    }
-    classes(written, notes);
-}
-
-/// Java classes by name: those whose work is built in, and no others.
-fn classes(written: &Written, notes: &mut Notes) {
-    const SERVER: &str = "org.apache.zookeeper.server.";
-    const METRICS: &str = "org.apache.zookeeper.metrics.";
-    let known = |name: &str, prefix: &str, known: &[&str]| {
-        known
-            .iter()
-            .any(|class| name == *class || name.strip_prefix(prefix) == Some(class))
-    };
-    for setting in written.all() {
-        let value = setting.value.as_str();
-        let why = match setting.key.name {
-            "serverCnxnFactory" if !known(value, SERVER, &["NIOServerCnxnFactory", "NettyServerCnxnFactory"]) => {
-                "there is one way to serve connections here; allowed are NIOServerCnxnFactory and \
-                 NettyServerCnxnFactory, which mean the same"
-            }
-            "authProvider.N"
-                if !known(
-                    value,
-                    SERVER,
-                    &["auth.DigestAuthenticationProvider", "auth.IPAuthenticationProvider"],
-                ) =>
-            {
-                "no Java class can be loaded here, and SASL and X.509 are not built yet; the schemes digest and ip are \
-                 always there"
-            }
-            "metricsProvider.className" if value.contains(".prometheus.") => {
-                "the Prometheus exporter is not built yet; the four-letter word mntr tells the same figures"
-            }
-            "metricsProvider.className"
-                if !known(
-                    value,
-                    METRICS,
-                    &["impl.DefaultMetricsProvider", "impl.NullMetricsProvider"],
-                ) =>
-            {
-                "no Java class can be loaded here; allowed is org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"
-            }
-            _ => continue,
-        };
-        notes.problem(format!("{}: {}: {why}", setting.place, setting.shown()));
     }
 }
 
@@ -227,85 +163,6 @@ fn directories(written: &Written, notes: &mut Notes) -> (Option<PathBuf>, Option
             .map(PathBuf::from)
     };
     (path("dataDir"), path("dataLogDir").or_else(|| path("dataDir")))
-}
-
-/// Where clients connect (`QuorumPeerConfig#parseProperties`, `#setupClientPort`).
-fn listen(written: &Written, members: &Members, data_dir: Option<&Path>, notes: &mut Notes) -> Option<SocketAddr> {
-    let own = own_id(data_dir, notes)
-        .and_then(|id| members.get(id))
-        .and_then(|member| member.client.clone());
-    let port = written.get("clientPort").map(|_| written.int("clientPort") as u16);
-    let host = written.get("clientPortAddress").map(|setting| setting.value.as_str());
-    match (host, port, own) {
-        (Some(_), None, _) => {
-            notes.problem(format!("{}: clientPort is not set", written.at("clientPortAddress")));
-            None
-        }
-        (None, None, None) => {
-            notes.problem(format!(
-                "{}: clientPort is not set, so no client could connect",
-                written.file
-            ));
-            None
-        }
-        (None, None, Some((host, port))) => resolve(&host, port, "server.N", notes),
-        (None, Some(port), None) => Some(wildcard(port)),
-        (Some(host), Some(port), None) => resolve(host, port, &written.at("clientPortAddress"), notes),
-        (host, Some(port), Some((own_host, own_port))) => {
-            let own = resolve(&own_host, own_port, "server.N", notes)?;
-            let fixed = match host {
-                Some(host) => Some(resolve(host, port, &written.at("clientPortAddress"), notes)?),
-                None => None,
-            };
-            if port != own_port || fixed.is_some_and(|fixed| !fixed.ip().is_unspecified() && fixed != own) {
-                notes.problem(format!(
-                    "{}: this server's server.N line says {own}; the two must agree",
-                    written.at("clientPort")
-                ));
-            }
-            Some(own)
-        }
-    }
-}
-
-/// `dataDir/myid`, if it is there (`QuorumPeerConfig#setupMyId`).
-fn own_id(data_dir: Option<&Path>, notes: &mut Notes) -> Option<i64> {
-    let path = data_dir?.join("myid");
-    let text = std::fs::read_to_string(&path).ok()?;
-    let first = text.lines().next().unwrap_or("");
-    let id = first.parse().ok();
-    if id.is_none() {
-        notes.problem(format!("{}, line 1: {first:?} is not a number", path.display()));
-    }
-    id
-}
-
-fn resolve(host: &str, port: u16, at: &str, notes: &mut Notes) -> Option<SocketAddr> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = (bare, port).to_socket_addrs().map(|mut addresses| addresses.next());
-    match found {
-        Ok(Some(address)) => Some(address),
-        Ok(None) => {
-            notes.problem(format!("{at}: the host has no address"));
-            None
-        }
-        Err(error) => {
-            notes.problem(format!(
-                "{at}: allowed is a host name or an address that can be resolved: {error}"
-            ));
-            None
-        }
-    }
-}
-
-/// All addresses of this machine: as Java, IPv6's wildcard, which takes IPv4 too, unless the machine has no IPv6.
-fn wildcard(port: u16) -> SocketAddr {
-    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-    let any = match std::net::UdpSocket::bind(six) {
-        Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        Err(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    };
-    SocketAddr::new(any, port)
 }
 
 /// `minSessionTimeout` and `maxSessionTimeout`, which follow `tickTime` unless they are set.

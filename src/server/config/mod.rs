@@ -15,7 +15,9 @@
 //! * a server without a client port is refused: nobody could reach it.
 
 pub mod ensemble;
+mod judge;
 pub mod keys;
+mod listen;
 pub mod meant;
 pub mod nearest;
 pub mod notes;

@@ -61,8 +61,9 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
     let mut open: Option<(u32, String)> = None;
     for (index, line) in natural_lines(text).into_iter().enumerate() {
         let line = line.trim_start_matches(is_blank);
-        let starts = open.is_none();
-        if starts && (line.is_empty() || line.starts_with(['#', '!'])) {
+        // A line that holds nothing but a backslash begins no entry: what follows may still be a comment.
+        open = open.filter(|(_, joined)| !joined.is_empty());
+        if open.is_none() && (line.is_empty() || line.starts_with(['#', '!'])) {
             continue;
         }
         let (number, mut joined) = open.take().unwrap_or((index as u32 + 1, String::new()));
@@ -75,7 +76,7 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
             found.push((number, joined));
         }
     }
-    found.extend(open);
+    found.extend(open.filter(|(_, joined)| !joined.is_empty()));
     found
 }
 
@@ -175,6 +176,7 @@ mod tests {
             &[("a", "1,2,3", 1), ("b", "x\\", 4), ("c", "y", 5)],
         );
         check("a=1\\\n# no comment\n", &[("a", "1# no comment", 1)]);
+        check("\\\n# a comment\n\\\n\nb=1\\\n\nc=2", &[("b", "1", 5), ("c", "2", 7)]);
     }
 
     #[test]
