@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use differential::accepted::ACCEPTED;
 use differential::compare::{Accepted, Difference, Tally, compare};
 use differential::generate::{Taste, script};
-use differential::run::{Runner, SUPER_DIGEST};
+use differential::run::{Runner, SUPER_DIGEST, Seen};
 use differential::script::Step;
 use differential::shrink::shrink;
 use peers::{Engine, JavaServer, Peer, RingServer};
@@ -177,13 +177,15 @@ fn explain(
     let mut fails = |script: &[Step]| match compare(pair, script, accepted, &mut Tally::default()) {
         Ok(()) => false,
         // Shrinking must keep the kind of the difference: the same opcodes in the differing step.
-        Err(found) if opcodes(&script[found.step]) == opcodes(&steps[first.step]) => {
+        Err(found) if kind(&script[found.step]) == kind(&steps[first.step]) => {
             last = Some((script.to_vec(), found));
             true
         }
         Err(_) => false,
     };
-    shrink(steps, Duration::from_secs(20), &mut fails);
+    if ![&first.ours, &first.theirs].iter().any(|seen| seen.contains(&Seen::Gone)) {
+        shrink(steps, Duration::from_secs(20), &mut fails);
+    }
     let (script, found, shrunk) = match last {
         Some((script, found)) => (script, found, "shortened"),
         None => (steps.to_vec(), first, "whole (it did not fail again)"),
@@ -201,9 +203,11 @@ fn explain(
     text
 }
 
-fn opcodes(step: &Step) -> Vec<i32> {
-    match step {
+/// What a step is, for telling one difference from another.
+fn kind(step: &Step) -> (std::mem::Discriminant<Step>, Vec<i32>) {
+    let opcodes = match step {
         Step::Requests { requests, .. } => requests.iter().map(|request| request.op).collect(),
         _ => Vec::new(),
-    }
+    };
+    (std::mem::discriminant(step), opcodes)
 }

@@ -1,7 +1,6 @@
 //! The one list of differences between Ringkeeper and Apache ZooKeeper 3.9.5 that are known and kept.
 
 use super::compare::{Accepted, events_unordered};
-use super::run::Seen;
 use super::script::Step;
 
 /// Every kept difference with its reason.
@@ -15,9 +14,4 @@ pub const ACCEPTED: &[Accepted] = &[Accepted {
 /// Whether an event of a session's end may be read in this step. Any step may bring events of an earlier one.
 fn closing(_: &Step) -> bool {
     true
-}
-
-/// Whether any of it is an event.
-pub fn has_event(seen: &[Seen]) -> bool {
-    seen.iter().any(|each| matches!(each, Seen::Event { .. }))
 }

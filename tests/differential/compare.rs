@@ -50,6 +50,10 @@ pub fn compare(
         (ours.run(steps), other.join().expect("the runner of the second server"))
     });
     for (index, step) in steps.iter().enumerate() {
+        let gone = |seen: &[Vec<Seen>]| seen[index].contains(&Seen::Gone);
+        if gone(&ours) || gone(&theirs) {
+            return Err(Difference { step: index, ours: ours[index].clone(), theirs: theirs[index].clone() });
+        }
         tally.operations += operations(step, &ours[index]);
         tally.compared += ours[index].len();
         if ours[index] == theirs[index] {
