@@ -12,6 +12,8 @@ use storage::log::Log;
 
 const SESSION: i64 = 0x1000_0000_0000_0001;
 
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A tool's answer.
 struct Answer {
     status: i32,
@@ -615,7 +617,7 @@ fn snapdump_tells_contents_that_cannot_be() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("snapshot.1");
     let view = tree_after(9).view();
-    let check = |said: &str, change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    let check = |said: &str, change: &dyn Fn(&mut Entries)| {
         let mut entries: Vec<_> = view
             .entries()
             .map(|(key, value)| (key.to_vec(), value.to_vec()))
@@ -628,9 +630,9 @@ fn snapdump_tells_contents_that_cannot_be() {
         assert_eq!(answer.status, if said == "clean" { 0 } else { 2 }, "{}", answer.err);
         assert!(answer.err.contains(said), "{} lacks {said:?}", answer.err);
     };
-    let without = |key: &'static [u8]| move |entries: &mut Vec<(Vec<u8>, Vec<u8>)>| entries.retain(|(k, _)| k != key);
+    let without = |key: &'static [u8]| move |entries: &mut Entries| entries.retain(|(k, _)| k != key);
     let changed = |key: &'static [u8], value: &'static [u8]| {
-        move |entries: &mut Vec<(Vec<u8>, Vec<u8>)>| {
+        move |entries: &mut Entries| {
             entries.iter_mut().find(|(k, _)| k == key).expect("it is there").1 = value.to_vec();
         }
     };
