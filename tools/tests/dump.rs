@@ -7,8 +7,12 @@ use ringkeeper::tree::{Features, Tree};
 use ringkeeper::wire::acl::{Acl, Id};
 use ringkeeper::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
 use storage::Zxid;
+use storage::engine::{Engine, Options, Recover};
+use storage::log::Log;
 
 const SESSION: i64 = 0x1000_0000_0000_0001;
+
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A tool's answer.
 struct Answer {
@@ -29,6 +33,15 @@ impl From<Output> for Answer {
 
 fn snapdump(file: &Path, options: &[&str]) -> Answer {
     Command::new(env!("CARGO_BIN_EXE_snapdump"))
+        .args(options)
+        .arg(file)
+        .output()
+        .unwrap()
+        .into()
+}
+
+fn logdump(file: &Path, options: &[&str]) -> Answer {
+    Command::new(env!("CARGO_BIN_EXE_logdump"))
         .args(options)
         .arg(file)
         .output()
@@ -113,17 +126,79 @@ fn tree_after(count: usize) -> Tree {
     tree
 }
 
+/// Takes nothing: what is opened here is empty.
+struct Empty;
+
+impl Recover for Empty {
+    fn begin_snapshot(&mut self, zxid: Zxid, _: u64, _: &[u8]) -> Result<(), String> {
+        Err(format!("a snapshot of {zxid} in a new store"))
+    }
+    fn entry(&mut self, _: &[u8], _: &[u8]) -> Result<(), String> {
+        unreachable!("no snapshot began")
+    }
+    fn end_snapshot(&mut self) -> Result<(), String> {
+        unreachable!("no snapshot began")
+    }
+    fn record(&mut self, zxid: Zxid, _: &[u8]) -> Result<(), String> {
+        Err(format!("a record {zxid} in a new store"))
+    }
+}
+
+/// A store as the engine makes it: the whole history in its log, a batch for each transaction, and a snapshot before
+/// the last one.
+struct Store {
+    dir: tempfile::TempDir,
+    snapshot: PathBuf,
+    segment: PathBuf,
+}
+
+fn store() -> Store {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        data_dir: dir.path().join("data"),
+        log_dir: dir.path().join("log"),
+        segment_bytes: 4 << 20,
+        segment_bytes_first: 1 << 20,
+        background: false,
+        purge: false,
+        ..Options::default()
+    };
+    let (engine, mut log, _) = Engine::open(options, &mut Empty).unwrap();
+    let mut tree = Tree::new(7, features());
+    for (index, txn) in history().iter().enumerate() {
+        if index == 9 {
+            let view = tree.view();
+            let (zxid, seed) = (view.totals().zxid, view.seed());
+            engine
+                .write_snapshot(zxid, seed, &view.meta(), &mut view.entries(), None)
+                .unwrap();
+        }
+        let header = header(index);
+        tree.apply(&header, txn, &mut Vec::new());
+        let mut payload = Vec::new();
+        txn.append(&header, Some(tree.totals().digest), &mut payload);
+        append(&mut log, Zxid(header.zxid as u64), &payload);
+    }
+    let (data, log_path) = (engine.data_path().to_owned(), engine.log_path().to_owned());
+    drop((log, engine));
+    Store {
+        snapshot: data.join("snapshot.0000000100000009"),
+        segment: log_path.join("log.0000000100000001"),
+        dir,
+    }
+}
+
+fn append(log: &mut Log, zxid: Zxid, payload: &[u8]) {
+    log.append(zxid, &[payload]);
+    let write = log.next_write().expect("something was appended");
+    let write = write.perform().unwrap();
+    assert_eq!(log.written(write), zxid);
+}
+
 /// A data directory with one snapshot, of all but the last transaction; and the snapshot.
 fn data_dir() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let inner = dir.path().join("ringkeeper-1");
-    std::fs::create_dir(&inner).unwrap();
-    let view = tree_after(9).view();
-    let path = inner.join(format!("snapshot.{:016x}", view.totals().zxid.0));
-    let mut file = std::fs::File::create(&path).unwrap();
-    let (zxid, seed) = (view.totals().zxid, view.seed());
-    storage::snapshot::write(&mut file, zxid, seed, &view.meta(), &mut view.entries(), None).unwrap();
-    (dir, path)
+    let store = store();
+    (store.dir, store.snapshot)
 }
 
 /// Regenerate it from the left side of a failure, and commit only a difference that you can explain.
@@ -144,6 +219,250 @@ fn a_snapshot_in_lines() {
         answer.err
     );
     assert!(answer.err.ends_with(": clean\n"), "{}", answer.err);
+}
+
+#[test]
+fn the_log_in_lines() {
+    let store = store();
+    for given in [
+        store.dir.path().join("log"),
+        store.segment.parent().unwrap().to_owned(),
+        store.segment.clone(),
+    ] {
+        let answer = logdump(&given, &["--data"]);
+        let out = answer.out.replace(&"\\x07".repeat(70_000), "(\\x07 70000 times)");
+        assert_eq!(out, include_str!("golden/logdump.txt"));
+        let summary = "10 transactions from zxid 0x100000001, the last is 0x10000000a: clean";
+        assert_eq!(
+            (answer.status, answer.err),
+            (0, format!("{}: {summary}\n", given.display()))
+        );
+    }
+}
+
+#[test]
+fn logdump_filters() {
+    let store = store();
+    let all = "1 2 3 4 5 6 7 8 9 10";
+    for (options, wanted) in [
+        (&["--zxid", "0x100000003..0x100000005"][..], "3 4 5"),
+        (&["--zxid", "..0x100000002"], "1 2"),
+        (&["--zxid", "4294967305.."], "9 10"),
+        (&["--path", "/a"], "2 3 5 7 10"),
+        (&["--path", "/a/e"], "5 10"),
+        (&["--path", "/t"], "6 7 8"),
+        (&["--path", "/"], "2 3 4 5 6 7 8 10"),
+        (&["--session", "0x1000000000000001"], all),
+        (&["--session", "1152921504606846977"], all),
+        (&["--session", "5"], ""),
+        (&["--type", "create,create2"], "2 3 5"),
+        (&["--type", "delete"], "7"),
+        (&["--type", "multi,error"], "7 9"),
+        (&["--type", "createTTL", "--zxid", "..0x100000007", "--path", "/t"], "6"),
+        (&["--type", "createSession,closeSession"], "1 10"),
+        (&["-q"], ""),
+        (&[], all),
+    ] {
+        let answer = logdump(&store.segment, &[&["--json"], options].concat());
+        let zxid = |line: &serde_json::Value| {
+            let zxid = u64::from_str_radix(&line["zxid"].as_str().unwrap()[2..], 16).unwrap();
+            Zxid(zxid).counter().to_string()
+        };
+        let zxids: Vec<String> = json_lines(&answer).iter().map(zxid).collect();
+        assert_eq!(zxids.join(" "), wanted, "{options:?}");
+        assert_eq!(answer.status, 0, "{options:?}: {}", answer.err);
+        if !zxids.is_empty() && wanted != all {
+            assert!(answer.err.contains(&format!(
+                "10 transactions from zxid 0x100000001 ({} printed)",
+                zxids.len()
+            )));
+        }
+    }
+}
+
+#[test]
+fn the_log_in_json_has_the_documented_keys() {
+    let store = store();
+    let lines = json_lines(&logdump(&store.segment, &["--json"]));
+    let with_data = json_lines(&logdump(&store.segment, &["--json", "--data"]));
+    assert_eq!((lines.len(), with_data.len()), (10, 10));
+    let every = ["cxid", "digest", "file", "offset", "session", "time", "type", "zxid"];
+    let create = "acl dataLength parentCversion path";
+    let wanted = [
+        "timeout".to_owned(),
+        format!("{create} ephemeral"),
+        format!("{create} ephemeral"),
+        create.to_owned(),
+        format!("{create} ephemeral"),
+        format!("{create} ttl"),
+        "changes".to_owned(),
+        format!("{create} ttl"),
+        "code".to_owned(),
+        "paths".to_owned(),
+    ];
+    for ((line, with_data), own) in lines.iter().zip(&with_data).zip(&wanted) {
+        let mut wanted: Vec<&str> = every.into_iter().chain(own.split(' ')).collect();
+        wanted.retain(|key| *key != "digest" || line["type"] != "error");
+        wanted.sort_unstable();
+        assert_eq!(keys(line), wanted.join(" "), "{line}");
+        if line.get("dataLength").is_some() {
+            wanted.push("data");
+            wanted.sort_unstable();
+        }
+        assert_eq!(keys(with_data), wanted.join(" "));
+    }
+    assert_eq!(keys(&with_data[6]["changes"][0]), "data dataLength path type version");
+    assert_eq!(keys(&with_data[6]["changes"][1]), "path type");
+    assert_eq!(with_data[6]["changes"][0]["data"], "dHdv");
+    assert_eq!(with_data[2]["data"], serde_json::Value::Null);
+    assert_eq!(with_data[9]["paths"], serde_json::json!(["/a/e"]));
+    assert_eq!(lines[0]["file"], store.segment.to_str().unwrap());
+    let offsets: Vec<u64> = lines.iter().map(|line| line["offset"].as_u64().unwrap()).collect();
+    assert!(offsets.is_sorted() && offsets[0] > 4096, "{offsets:?}");
+    // The snapshot was taken of the same history: the digests of the two tools meet.
+    let snapshot = json_lines(&snapdump(&store.snapshot, &["--json", "--type", "snapshot"]));
+    // An error changes nothing and carries no digest.
+    assert_eq!(
+        (&snapshot[0]["zxid"], &snapshot[0]["digest"]),
+        (&lines[8]["zxid"], &lines[7]["digest"])
+    );
+}
+
+/// Where each record of a log begins.
+fn offsets(segment: &Path) -> Vec<usize> {
+    let lines = json_lines(&logdump(segment, &["--json"]));
+    lines
+        .iter()
+        .map(|line| line["offset"].as_u64().unwrap() as usize)
+        .collect()
+}
+
+#[test]
+fn a_torn_tail_is_status_one() {
+    let store = store();
+    let mut bytes = std::fs::read(&store.segment).unwrap();
+    // Of the fourth batch, 70 KB, its first sector came; nothing else of it, and no later one was written.
+    let batch = offsets(&store.segment)[3] / 4096 * 4096;
+    bytes[batch + 512..].fill(0);
+    std::fs::write(&store.segment, &bytes).unwrap();
+    let answer = logdump(&store.dir.path().join("log"), &["--type", "create"]);
+    assert_eq!(answer.status, 1, "{}", answer.err);
+    assert_eq!(answer.out.lines().count(), 1, "{}", answer.out);
+    let torn = "3 transactions from zxid 0x100000001 (1 printed): TORN tail of zxids 0x100000004 to 0x100000004: ";
+    let place = format!(
+        " of {} from offset {batch} on; recovery cuts it\n",
+        store.segment.display()
+    );
+    assert!(
+        answer.err.contains(torn) && answer.err.ends_with(&place),
+        "{}",
+        answer.err
+    );
+}
+
+#[test]
+fn damage_in_the_log_is_told_by_place_and_status() {
+    let store = store();
+    let good = std::fs::read(&store.segment).unwrap();
+    let offsets = offsets(&store.segment);
+    // In the data of the large node, sectors behind its head.
+    let place = offsets[3] + 10_000;
+    let mut flipped = good.clone();
+    flipped[place] ^= 1;
+    std::fs::write(&store.segment, &flipped).unwrap();
+    let answer = logdump(&store.segment, &[]);
+    assert_eq!(answer.status, 2, "{}", answer.err);
+    assert_eq!(
+        answer.out.lines().count(),
+        3,
+        "what is before the damage is told: {}",
+        answer.out
+    );
+    assert!(
+        answer
+            .err
+            .contains(&format!("CORRUPT: {} at offset ", store.segment.display())),
+        "{}",
+        answer.err
+    );
+    let told: usize = answer
+        .err
+        .split("at offset ")
+        .nth(1)
+        .unwrap()
+        .split(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((told..told + 512).contains(&place), "damage at {place}, told {told}");
+
+    for (bytes, said) in [
+        (&b""[..], "CORRUPT"),
+        (b"ZKLG\0\0\0\x02", "CORRUPT"),
+        (&good[..good.len() - 1], "CORRUPT"),
+    ] {
+        std::fs::write(&store.segment, bytes).unwrap();
+        let answer = logdump(&store.segment, &[]);
+        assert_eq!(answer.status, 2, "{}", answer.err);
+        assert!(answer.err.contains(said), "{}", answer.err);
+    }
+}
+
+#[test]
+fn records_without_sense_are_corruption() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        data_dir: dir.path().to_owned(),
+        log_dir: dir.path().to_owned(),
+        segment_bytes: 1 << 20,
+        segment_bytes_first: 1 << 20,
+        background: false,
+        ..Options::default()
+    };
+    let (engine, mut log, _) = Engine::open(options, &mut Empty).unwrap();
+    append(&mut log, Zxid(1), b"no transaction");
+    let mut payload = Vec::new();
+    Txn::Error(-1).append(&header(0), None, &mut payload);
+    append(&mut log, Zxid(2), &payload);
+    drop((log, engine));
+    let answer = logdump(dir.path(), &[]);
+    assert_eq!((answer.status, answer.out.as_str()), (2, ""), "{}", answer.err);
+    assert!(
+        answer
+            .err
+            .contains("the transaction does not decode: 8 bytes needed, 2 left"),
+        "{}",
+        answer.err
+    );
+    assert!(
+        answer
+            .err
+            .contains("the record says 0x2, the transaction in it 0x100000001"),
+        "{}",
+        answer.err
+    );
+}
+
+#[test]
+fn the_worst_file_decides() {
+    let store = store();
+    let missing = store.dir.path().join("none");
+    let good = store.segment.to_str().unwrap();
+    assert_eq!(logdump(&missing, &[]).status, 3);
+    assert_eq!(logdump(&missing, &["-q", good]).status, 3);
+    assert_eq!(logdump(&store.segment, &["-q", good]).status, 0);
+    let broken = store.dir.path().join("broken");
+    std::fs::write(&broken, b"").unwrap();
+    assert_eq!(logdump(&store.segment, &["-q", broken.to_str().unwrap()]).status, 2);
+    let answer = logdump(store.dir.path(), &[]);
+    assert_eq!(answer.status, 3);
+    assert!(
+        answer.err.contains("no log segment in this directory"),
+        "{}",
+        answer.err
+    );
+    assert_eq!(logdump(&store.segment, &["--type", "reconfigure"]).status, 3);
 }
 
 #[test]
@@ -262,7 +581,7 @@ fn a_directory_means_its_newest_snapshot() {
         let name = |line: &str| line[line.find("snapshot.").unwrap()..][..25].to_owned();
         answer.err.lines().map(name).collect::<Vec<_>>().join(" ")
     };
-    for given in [dir.path(), file.parent().unwrap()] {
+    for given in [dir.path().join("data").as_path(), file.parent().unwrap()] {
         assert_eq!(summaries(&["-q"], given), "snapshot.0000000100000009");
         assert_eq!(
             summaries(&["-q", "--all"], given),
@@ -298,7 +617,7 @@ fn snapdump_tells_contents_that_cannot_be() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("snapshot.1");
     let view = tree_after(9).view();
-    let check = |said: &str, change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    let check = |said: &str, change: &dyn Fn(&mut Entries)| {
         let mut entries: Vec<_> = view
             .entries()
             .map(|(key, value)| (key.to_vec(), value.to_vec()))
@@ -311,9 +630,9 @@ fn snapdump_tells_contents_that_cannot_be() {
         assert_eq!(answer.status, if said == "clean" { 0 } else { 2 }, "{}", answer.err);
         assert!(answer.err.contains(said), "{} lacks {said:?}", answer.err);
     };
-    let without = |key: &'static [u8]| move |entries: &mut Vec<(Vec<u8>, Vec<u8>)>| entries.retain(|(k, _)| k != key);
+    let without = |key: &'static [u8]| move |entries: &mut Entries| entries.retain(|(k, _)| k != key);
     let changed = |key: &'static [u8], value: &'static [u8]| {
-        move |entries: &mut Vec<(Vec<u8>, Vec<u8>)>| {
+        move |entries: &mut Entries| {
             entries.iter_mut().find(|(k, _)| k == key).expect("it is there").1 = value.to_vec();
         }
     };

@@ -1,6 +1,6 @@
 //! Snapshots: the whole state at exactly one zxid as a file of compressed, checksummed blocks.
 //!
-//! This room knows a snapshot's bytes ([`format`] is their only description) and nothing of names, directories,
+//! This room knows a snapshot's bytes ([`mod@format`] is their only description) and nothing of names, directories,
 //! syncs or retention: the engine gives [`write()`] something to write to, and [`Reader::open`] the bytes of a file.
 //!
 //! What a crash can leave, and what becomes of it. The engine writes under a temporary name, syncs, renames, and

@@ -262,7 +262,7 @@ impl Lines<'_> {
         let (owner, stat) = (self.contents.owner(node.stat.owner), node.client_stat(true));
         let length = match node.payload {
             Payload::Null => "null".to_owned(),
-            payload => count(payload.length() as u64, "byte"),
+            payload => format!("{} bytes", payload.length()),
         };
         let mut text = format!(
             "{} {} data={length} acl={} children={} version={} cversion={} aversion={} czxid={} mzxid={} pzxid={} \
