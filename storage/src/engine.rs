@@ -328,7 +328,11 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
             .map_err(failed("set aside", &path))?;
     }
     for path in &leftovers.remove {
-        disk.remove(path).map_err(failed("remove", path))?;
+        match disk.remove(path) {
+            // A manifest that was written meanwhile took its temporary name over.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.map_err(failed("remove", path))?,
+        }
     }
     for directory in [&store.data, &store.log] {
         disk.sync_dir(directory).map_err(failed("sync", directory))?;

@@ -6,6 +6,7 @@ pub use zxid::Zxid;
 mod ahead;
 mod buffer;
 pub mod disk;
+pub mod sim;
 pub mod engine;
 mod error;
 pub mod format;
