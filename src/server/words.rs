@@ -323,7 +323,7 @@ impl Core {
         let view = self.view.borrow();
         let totals = view.totals();
         Gauges {
-            approximate_data_size: totals.bytes,
+            approximate_data_size: bytes_shown(&view),
             ephemerals: totals.ephemerals.into(),
             global_sessions: totals.sessions.into(),
             latency: cores.latency,
@@ -388,6 +388,11 @@ fn connections(reports: Vec<CoreReport>) -> Vec<four_letter::Connection> {
         .flat_map(|report| report.connections)
         .map(|(_, connection)| connection)
         .collect()
+}
+
+/// Bytes of paths and data; the root counts with its second name (see [`nodes_shown`]).
+fn bytes_shown(view: &View) -> u64 {
+    view.totals().bytes + "/".len() as u64
 }
 
 /// Java keeps the root under two names, and counts both (`DataTree#getNodeCount`).
