@@ -92,6 +92,17 @@ impl Replica {
         &self.sessions
     }
 
+    /// Paths that have a quota.
+    pub fn quota_paths(&self) -> Vec<String> {
+        self.tree.quotas().iter().map(str::to_owned).collect()
+    }
+
+    /// The tree's digest after every 128th transaction that clients can see, oldest first.
+    pub fn digests(&self) -> Vec<(i64, u64)> {
+        let visible = self.pipeline.last_published().0 as i64;
+        self.tree.digests().filter(|(zxid, _)| *zxid <= visible).collect()
+    }
+
     /// Transactions that are not visible yet.
     pub fn waiting(&self) -> usize {
         self.pipeline.waiting()

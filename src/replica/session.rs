@@ -22,7 +22,8 @@ impl Heart {
         self.0.store(now_ms, Ordering::Relaxed);
     }
 
-    fn last(&self) -> u64 {
+    /// That time, monotonic ms.
+    pub fn last(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -179,11 +180,16 @@ impl Sessions {
         self.tracked.len()
     }
 
-    /// The buckets, for the four-letter word `dump`: due time and sessions.
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, Vec<i64>)> {
-        self.buckets
-            .iter()
-            .map(|(due, ids)| (*due, ids.iter().copied().collect()))
+    /// For the four-letter word `dump`: due time and sessions. A session stays in its bucket until that is looked
+    /// at; what is told here is when it really expires.
+    pub fn due(&self) -> BTreeMap<u64, Vec<i64>> {
+        let mut due: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+        for (id, session) in self.tracked.iter().filter(|(_, session)| !session.closing) {
+            let due_ms = self.bucket(session.heart.last() + session.timeout_ms);
+            due.entry(due_ms).or_default().push(*id);
+        }
+        due.values_mut().for_each(|ids| ids.sort_unstable());
+        due
     }
 
     fn bucket(&self, due_ms: u64) -> u64 {

@@ -13,8 +13,10 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 use super::core::Core;
+use super::doors::Place;
+use super::stats::ConnStats;
 use crate::base::limits::UNSENT_BYTES_HARD;
-use crate::io::Stream;
+use crate::io::{Clock, Stream};
 use crate::replica::Origin;
 use crate::replica::session::Heart;
 use crate::wire::acl::Id;
@@ -25,6 +27,8 @@ use crate::wire::request::Op;
 pub enum Stage {
     /// Nothing but bytes so far.
     Fresh,
+    /// It asked with a four-letter word; nothing is read any more.
+    Asked,
     /// Its ConnectRequest is with the writer; nothing is decoded until the answer.
     Connecting,
     /// It has a session.
@@ -45,6 +49,17 @@ pub struct Waiting {
     pub body: Vec<u8>,
     /// The identities when it came.
     pub ids: Arc<[Id]>,
+    /// When it was read, monotonic ms.
+    pub read_ms: u64,
+}
+
+/// A write that the writer has.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight {
+    /// What it is.
+    pub op: Op,
+    /// When it was read, monotonic ms.
+    pub read_ms: u64,
 }
 
 /// One client's connection.
@@ -60,6 +75,12 @@ pub struct Conn {
     stream: Rc<Stream>,
     stage: Cell<Stage>,
     session: Cell<Option<i64>>,
+    /// What it has done.
+    pub stats: ConnStats,
+    /// When its ConnectRequest was read, monotonic ms.
+    pub connect_ms: Cell<u64>,
+    /// Held while it lives.
+    place: Cell<Option<Place>>,
     /// The negotiated timeout, ms.
     pub timeout_ms: Cell<i32>,
     /// Whether the ConnectRequest carried the readOnly byte.
@@ -69,7 +90,8 @@ pub struct Conn {
     pub out: RefCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
     sending: Cell<bool>,
-    in_flight: Cell<usize>,
+    /// Writes without an answer, oldest first: they are answered in this order.
+    in_flight: RefCell<VecDeque<InFlight>>,
     queue: RefCell<VecDeque<Waiting>>,
     resume: Notify,
     sent: Notify,
@@ -77,11 +99,14 @@ pub struct Conn {
 
 impl Conn {
     /// A connection that has just been accepted.
-    pub fn new(origin: Origin, stream: Stream, peer: SocketAddr, now_ms: u64) -> Conn {
+    pub fn new(origin: Origin, stream: Stream, peer: SocketAddr, place: Place, clock: &Clock) -> Conn {
         Conn {
             origin,
             peer,
-            accepted_ms: now_ms,
+            accepted_ms: clock.ms(),
+            stats: ConnStats::new(clock.wall_ms()),
+            connect_ms: Cell::new(0),
+            place: Cell::new(Some(place)),
             heart: Heart::default(),
             stream: Rc::new(stream),
             stage: Cell::new(Stage::Fresh),
@@ -92,7 +117,7 @@ impl Conn {
             out: RefCell::default(),
             spare: RefCell::default(),
             sending: Cell::new(false),
-            in_flight: Cell::new(0),
+            in_flight: RefCell::default(),
             queue: RefCell::default(),
             resume: Notify::new(),
             sent: Notify::new(),
@@ -113,10 +138,11 @@ impl Conn {
     pub fn set_stage(&self, stage: Stage) {
         let rank = |stage| match stage {
             Stage::Fresh => 0,
-            Stage::Connecting => 1,
-            Stage::Open => 2,
-            Stage::Ending => 3,
-            Stage::Dead => 4,
+            Stage::Asked => 1,
+            Stage::Connecting => 2,
+            Stage::Open => 3,
+            Stage::Ending => 4,
+            Stage::Dead => 5,
         };
         if rank(stage) >= rank(self.stage.get()) {
             self.stage.set(stage);
@@ -158,29 +184,25 @@ impl Conn {
 
     /// Requests that were read and not answered.
     pub fn outstanding(&self) -> usize {
-        self.in_flight.get() + self.queue.borrow().len()
+        self.in_flight.borrow().len() + self.queue.borrow().len()
     }
 
     /// A write went to the writer.
-    pub fn write_sent(&self) {
-        self.in_flight.set(self.in_flight.get() + 1);
+    pub fn write_sent(&self, write: InFlight) {
+        self.in_flight.borrow_mut().push_back(write);
     }
 
-    /// A write was answered. True when none is left in flight, so that what waits may go on.
-    pub fn write_answered(&self) -> bool {
-        let left = self
-            .in_flight
-            .get()
-            .checked_sub(1)
-            .expect("an answer belongs to a write");
-        self.in_flight.set(left);
+    /// The oldest write was answered: what it was, and whether none is left in flight, so that what waits may go on.
+    pub fn write_answered(&self) -> (InFlight, bool) {
+        let mut in_flight = self.in_flight.borrow_mut();
+        let oldest = in_flight.pop_front().expect("an answer belongs to a write");
         self.resume.notify_one();
-        left == 0
+        (oldest, in_flight.is_empty())
     }
 
     /// Whether a read must wait.
     pub fn must_queue(&self, is_write: bool) -> bool {
-        !self.queue.borrow().is_empty() || (!is_write && self.in_flight.get() > 0)
+        !self.queue.borrow().is_empty() || (!is_write && !self.in_flight.borrow().is_empty())
     }
 
     /// Puts a request behind the others.
@@ -192,7 +214,7 @@ impl Conn {
     pub fn dequeue(&self) -> Option<Waiting> {
         let mut queue = self.queue.borrow_mut();
         let is_write = |waiting: &mut Waiting| waiting.op.is_some_and(super::requests::is_write);
-        if self.in_flight.get() == 0 {
+        if self.in_flight.borrow().is_empty() {
             queue.pop_front()
         } else {
             queue.pop_front_if(is_write)
@@ -205,9 +227,9 @@ impl Conn {
     }
 
     /// Whether no bytes should be read for now.
-    fn is_paused(&self, core: &Core) -> bool {
+    pub fn is_paused(&self, core: &Core) -> bool {
         match self.stage.get() {
-            Stage::Connecting => true,
+            Stage::Asked | Stage::Connecting => true,
             Stage::Open => {
                 let total = core.shared.outstanding.load(Ordering::Relaxed);
                 self.outstanding() > 0 && total > core.shared.options.outstanding_max
@@ -246,7 +268,6 @@ pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
         match conn.stage() {
             Stage::Ending => {
                 finish_sending(&conn).await;
-                conn.stream.shutdown();
                 break;
             }
             Stage::Dead => break,
@@ -264,13 +285,19 @@ pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
         let result;
         (result, input) = conn.stream.read(input).await;
         match result {
-            Ok(0) | Err(_) => break,
+            Ok(0) | Err(_) => {
+                core.note_drop(&conn);
+                break;
+            }
             // What others published first: a request must not be answered from before it was sent.
             Ok(_) => core.turn(),
         }
     }
     conn.set_stage(Stage::Dead);
+    // Forgotten first: a client that sees its connection closed finds its place free.
     core.forget(&conn);
+    conn.place.take();
+    conn.stream.shutdown();
 }
 
 /// Sends what is there, and what comes meanwhile. One task at a time does this for a connection.

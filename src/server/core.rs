@@ -9,13 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::conn::{self, Conn};
-use super::message::{ToCore, ToWriter, WatchReport};
+use super::conn::{self, Conn, Stage};
+use super::doors::Place;
+use super::message::{CoreReport, ToCore, ToWriter, Want, WatchReport};
+use super::metrics::CoreNumbers;
 use super::shared::Shared;
+use super::stats::Done;
 use crate::io::{Stream, breathe};
 use crate::replica::Origin;
 use crate::tree::View;
 use crate::tree::watch::Watches;
+use crate::wire::four_letter::Connection;
 
 /// A core's own things.
 pub struct Core {
@@ -27,6 +31,8 @@ pub struct Core {
     pub view: RefCell<View>,
     /// The watches of its connections.
     pub watches: RefCell<Watches>,
+    /// What this core counts; never borrowed across a call.
+    pub numbers: RefCell<CoreNumbers>,
     connections: RefCell<Vec<Option<Rc<Conn>>>>,
     free: RefCell<Vec<u32>>,
     generation: Cell<u32>,
@@ -42,6 +48,7 @@ impl Core {
             shared,
             view: RefCell::new(view),
             watches: RefCell::default(),
+            numbers: RefCell::default(),
             connections: RefCell::default(),
             free: RefCell::default(),
             generation: Cell::new(0),
@@ -84,7 +91,7 @@ impl Core {
                     return;
                 }
                 ToCore::Batch(batch) => self.deliver(batch),
-                ToCore::Accepted { socket, peer } => self.accept(socket, peer),
+                ToCore::Accepted { socket, peer, place } => self.accept(socket, peer, place),
                 ToCore::Attached {
                     origin,
                     session,
@@ -100,7 +107,9 @@ impl Core {
                         conn.abort();
                     }
                 }
-                ToCore::Watches(answer) => drop(answer.send(self.report_watches())),
+                ToCore::Report(want, answer) => drop(answer.send(self.report(want))),
+                ToCore::ResetNumbers => drop(self.numbers.take()),
+                ToCore::ResetConnections => self.reset_connections(),
             }
         }
     }
@@ -121,7 +130,7 @@ impl Core {
         self.connections.borrow().get(connection as usize).cloned().flatten()
     }
 
-    fn accept(self: &Rc<Core>, socket: std::net::TcpStream, peer: SocketAddr) {
+    fn accept(self: &Rc<Core>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) {
         let stream = match Stream::adopt(self.shared.options.engine, socket) {
             Ok(stream) => stream,
             Err(error) => return tracing::warn!(%peer, %error, "taking over a connection failed"),
@@ -137,7 +146,7 @@ impl Core {
             connection,
             generation: self.generation.get(),
         };
-        let conn = Rc::new(Conn::new(origin, stream, peer, self.shared.clock.ms()));
+        let conn = Rc::new(Conn::new(origin, stream, peer, place, &self.shared.clock));
         self.connections.borrow_mut()[connection as usize] = Some(Rc::clone(&conn));
         tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
     }
@@ -179,10 +188,101 @@ impl Core {
                 .iter()
                 .filter(|conn| conn.is_sessionless() && conn.accepted_ms < oldest)
             {
+                self.numbers.borrow_mut().sessionless_expired += 1;
                 conn.abort();
             }
             // A core that nobody woke for a while must not hold old versions back.
             self.turn();
+        }
+    }
+
+    /// The client's side ended a connection.
+    pub fn note_drop(&self, conn: &Conn) {
+        if matches!(conn.stage(), Stage::Fresh | Stage::Open) {
+            self.numbers.borrow_mut().drops += 1;
+        }
+    }
+
+    /// A reply or an event of so many bytes, its length field not counted, lies in a connection's buffer.
+    pub fn note_sent(&self, conn: &Conn, bytes: usize, now_ms: u64) {
+        conn.stats.note_sent(1);
+        self.numbers.borrow_mut().note_sent(bytes, now_ms);
+    }
+
+    /// A request was answered with so many bytes.
+    pub fn note_done(&self, conn: &Conn, bytes: usize, done: &Done, is_update: bool) {
+        conn.stats.note_done(done);
+        conn.stats.note_sent(1);
+        let mut numbers = self.numbers.borrow_mut();
+        numbers.note_sent(bytes, done.answered_ms);
+        numbers.note_done(done, is_update);
+        if done.op != "PING" {
+            numbers.response_bytes += bytes as u64;
+        }
+    }
+
+    /// Forgets what the connections have done.
+    pub fn reset_connections(&self) {
+        self.connections
+            .borrow()
+            .iter()
+            .flatten()
+            .for_each(|conn| conn.stats.reset());
+    }
+
+    /// What a four-letter word wants to know.
+    pub fn report(&self, want: Want) -> CoreReport {
+        CoreReport {
+            numbers: if want.numbers {
+                self.numbers.borrow().clone()
+            } else {
+                CoreNumbers::default()
+            },
+            watch_count: self.watches.borrow().count(),
+            connections: if want.connections {
+                self.report_connections()
+            } else {
+                Vec::new()
+            },
+            watches: if want.watches {
+                self.report_watches()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn report_connections(&self) -> Vec<(u64, Connection)> {
+        let connections = self.connections.borrow();
+        connections
+            .iter()
+            .flatten()
+            .map(|conn| (self.due_ms(conn), self.row(conn)))
+            .collect()
+    }
+
+    /// When a connection would be dropped (`NIOServerCnxnFactory#touchCnxn`): buckets are as wide as the time that a
+    /// connection may stay without a session.
+    fn due_ms(&self, conn: &Conn) -> u64 {
+        let sessionless_ms = self.shared.options.sessionless_ms.max(1);
+        let due_ms = match conn.session() {
+            Some(_) => conn.heart.last() + conn.timeout_ms.get().max(0) as u64,
+            None => conn.accepted_ms + sessionless_ms,
+        };
+        (due_ms / sessionless_ms + 1) * sessionless_ms
+    }
+
+    fn row(&self, conn: &Conn) -> Connection {
+        let (received, sent) = conn.stats.packets();
+        Connection {
+            peer: conn.peer,
+            reading: !conn.is_paused(self),
+            queued: conn.outstanding(),
+            received,
+            sent,
+            served: conn
+                .session()
+                .map(|session| conn.stats.served(session, conn.timeout_ms.get())),
         }
     }
 

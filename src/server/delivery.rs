@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::conn::{Conn, Stage, send_soon};
 use super::core::Core;
 use super::message::Batch;
+use super::stats::Done;
 use crate::base::path;
 use crate::replica::{Answer, Answered};
 use crate::tree::acl::authorize;
@@ -67,12 +68,15 @@ impl Core {
 
     fn tell(&self, zxid: i64, (event, path, acl): (EventType, &str, Option<&[Acl]>), touched: &mut Touched) {
         let told = self.watches.borrow_mut().fire(path, event).0;
+        self.numbers.borrow_mut().note_told(event, told.len());
         let policy = &self.shared.options.features.policy;
         for watcher in told {
             let Some(conn) = self.watcher(watcher) else { continue };
             // The registration is spent even where the news may not be told.
             if acl.is_none_or(|acl| authorize(policy, acl, READ, &conn.ids())) && conn.stage() == Stage::Open {
-                event::append(&mut conn.out.borrow_mut(), zxid, event, path);
+                let bytes = event::append(&mut conn.out.borrow_mut(), zxid, event, path);
+                self.note_sent(&conn, bytes, self.shared.clock.ms());
+                self.numbers.borrow_mut().watch_bytes += bytes as u64;
                 touched.to_send.push(conn);
             }
         }
@@ -83,8 +87,15 @@ impl Core {
         match answer {
             Answer::Reply { xid, reply } => {
                 self.answered(&conn);
-                let idle = conn.write_answered();
-                reply.append(&mut conn.out.borrow_mut(), xid, zxid);
+                let (write, idle) = conn.write_answered();
+                let bytes = reply.append(&mut conn.out.borrow_mut(), xid, zxid);
+                // What failed has no name in Java's statistics.
+                let op = if matches!(reply, WriteReply::Error(_)) {
+                    "NA"
+                } else {
+                    write.op.last_op()
+                };
+                self.updated(&conn, bytes, (op, xid, zxid, write.read_ms));
                 if idle {
                     touched.to_resume.push(conn)
                 } else {
@@ -93,16 +104,35 @@ impl Core {
             }
             Answer::Closed { xid } => {
                 self.answered(&conn);
-                conn.write_answered();
-                WriteReply::Nothing.append(&mut conn.out.borrow_mut(), xid, zxid);
+                let (write, _) = conn.write_answered();
+                let bytes = WriteReply::Nothing.append(&mut conn.out.borrow_mut(), xid, zxid);
+                self.updated(&conn, bytes, ("CLOS", xid, zxid, write.read_ms));
                 conn.set_stage(Stage::Ending);
                 touched.to_send.push(conn);
             }
             Answer::Opened { session } => {
+                let done = self.update(("SESS", 0, zxid, conn.connect_ms.get()));
+                conn.stats.note_done(&done);
+                self.numbers.borrow_mut().note_done(&done, true);
                 self.establish(&conn, session, conn.timeout_ms.get());
                 touched.to_send.push(conn);
             }
             Answer::Expired => conn.abort(),
+        }
+    }
+
+    /// Counts a write as answered with so many bytes.
+    fn updated(&self, conn: &Conn, bytes: usize, write: (&'static str, i32, i64, u64)) {
+        self.note_done(conn, bytes, &self.update(write), true);
+    }
+
+    fn update(&self, (op, xid, zxid, read_ms): (&'static str, i32, i64, u64)) -> Done {
+        Done {
+            op,
+            xid,
+            zxid,
+            read_ms,
+            answered_ms: self.shared.clock.ms(),
         }
     }
 }

@@ -16,6 +16,7 @@ impl Core {
             return conn.abort();
         };
         let options = &self.shared.options;
+        self.numbers.borrow_mut().connection_requests += 1;
         if request.last_zxid_seen > self.view.borrow().totals().zxid.0 as i64 {
             // The client has seen more than we have: it must find a server that is further.
             tracing::info!(peer = %conn.peer, seen = format!("0x{:x}", request.last_zxid_seen), "a client from the future was refused");
@@ -36,6 +37,7 @@ impl Core {
             return;
         }
         let session = SessionId(request.session_id);
+        self.numbers.borrow_mut().revalidations += 1;
         if !self.shared.keys.accepts(session, request.password.unwrap_or_default()) {
             return self.refuse(conn);
         }
@@ -75,12 +77,20 @@ impl Core {
             read_only,
         }
         .append(&mut conn.out.borrow_mut());
+        self.note_handshake(conn);
         conn.set_stage(Stage::Open);
+    }
+
+    /// A ConnectResponse is a packet, but no response whose size counts.
+    fn note_handshake(&self, conn: &Conn) {
+        conn.stats.note_sent(1);
+        self.numbers.borrow_mut().sent += 1;
     }
 
     /// Nothing tells an unknown session from a wrong password.
     fn refuse(&self, conn: &Rc<Conn>) {
         ConnectResponse::refused(conn.read_only.get()).append(&mut conn.out.borrow_mut());
+        self.note_handshake(conn);
         conn.set_stage(Stage::Ending);
     }
 }

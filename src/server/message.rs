@@ -6,10 +6,13 @@ use std::sync::Arc;
 use storage::log::LogWrite;
 use tokio::sync::oneshot;
 
+use super::doors::Place;
+use super::metrics::{CoreNumbers, WriterNumbers};
 use crate::replica::session::Heart;
 use crate::replica::{Answered, Origin, WriteRequest};
 use crate::tree::Version;
 use crate::tree::apply::Fired;
+use crate::wire::four_letter::Connection;
 
 /// To the writer.
 #[allow(missing_docs)]
@@ -33,10 +36,12 @@ pub enum ToWriter {
     Detach { origin: Origin, session: i64 },
     /// A batch is durable, or the disk failed.
     Written(std::io::Result<LogWrite>),
-    /// A snapshot is done.
-    SnapshotDone,
-    /// For the four-letter word `dump`.
-    Report(oneshot::Sender<SessionReport>),
+    /// A snapshot is done, in so many ms, or failed.
+    SnapshotDone(Option<u64>),
+    /// For the four-letter words.
+    Report(oneshot::Sender<WriterReport>),
+    /// Counts start anew (`srst`).
+    ResetNumbers,
     /// Finish what is in the log and say so.
     Stop(oneshot::Sender<()>),
 }
@@ -45,7 +50,11 @@ pub enum ToWriter {
 #[allow(missing_docs)]
 pub enum ToCore {
     /// A connection to serve.
-    Accepted { socket: TcpStream, peer: SocketAddr },
+    Accepted {
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+    },
     /// A published batch.
     Batch(Batch),
     /// The answer to an attachment.
@@ -57,8 +66,12 @@ pub enum ToCore {
     },
     /// A connection must go: its session is elsewhere.
     Displace(Origin),
-    /// For the four-letter words about watches.
-    Watches(oneshot::Sender<Vec<WatchReport>>),
+    /// For the four-letter words.
+    Report(Want, oneshot::Sender<CoreReport>),
+    /// Counts start anew (`srst`).
+    ResetNumbers,
+    /// The counts of every connection start anew (`crst`).
+    ResetConnections,
 }
 
 /// What a core is told of a published batch: all that happened, and its own answers.
@@ -71,6 +84,28 @@ pub struct Batch {
     pub answers: Vec<Answered>,
 }
 
+/// What a four-letter word wants to know of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Want {
+    pub numbers: bool,
+    pub connections: bool,
+    pub watches: bool,
+}
+
+/// What a core tells; what was not wanted is empty.
+#[derive(Default)]
+pub struct CoreReport {
+    /// Its counts.
+    pub numbers: CoreNumbers,
+    /// Registrations in both watch tables.
+    pub watch_count: usize,
+    /// Its connections, with the monotonic ms at which each would be dropped.
+    pub connections: Vec<(u64, Connection)>,
+    /// The data watches of its connections.
+    pub watches: Vec<WatchReport>,
+}
+
 /// One connection's data watches.
 pub struct WatchReport {
     /// Its session.
@@ -79,8 +114,14 @@ pub struct WatchReport {
     pub paths: Vec<String>,
 }
 
-/// The sessions as the writer knows them.
-pub struct SessionReport {
-    /// Due time (monotonic ms) and sessions.
-    pub buckets: Vec<(u64, Vec<i64>)>,
+/// What the writer tells.
+pub struct WriterReport {
+    /// Sessions by due time, monotonic ms.
+    pub sessions: Vec<(u64, Vec<i64>)>,
+    /// Paths with a quota.
+    pub quotas: Vec<String>,
+    /// Digests of the tree after every 128th transaction that clients can see, oldest first.
+    pub digests: Vec<(i64, u64)>,
+    /// Its counts.
+    pub numbers: WriterNumbers,
 }

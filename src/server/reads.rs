@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::conn::Conn;
+use super::conn::{Conn, InFlight};
 use super::core::Core;
 use crate::tree::View;
 use crate::tree::acl::{authorize, masked};
@@ -25,7 +25,14 @@ type Outcome = Result<(), ErrorCode>;
 
 impl Core {
     /// Answers a request that changes nothing.
-    pub(super) fn read(self: &Rc<Core>, conn: &Conn, xid: i32, request: &Request<'_>, ids: &Arc<[Id]>) {
+    pub(super) fn read(
+        self: &Rc<Core>,
+        conn: &Conn,
+        xid: i32,
+        request: &Request<'_>,
+        ids: &Arc<[Id]>,
+        asked: InFlight,
+    ) {
         if let Request::SetWatches(watches) = request {
             self.set_watches(conn, watches, ids);
         }
@@ -35,7 +42,7 @@ impl Core {
         let out = &mut *conn.out.borrow_mut();
         let start = out.len();
         let mut outcome = Ok(());
-        ReplyHeader { xid, zxid, err: 0 }.append(out, |w| {
+        let mut bytes = ReplyHeader { xid, zxid, err: 0 }.append(out, |w| {
             outcome = Reading {
                 core: self,
                 conn,
@@ -46,13 +53,14 @@ impl Core {
         });
         if let Err(code) = outcome {
             out.truncate(start);
-            ReplyHeader {
+            bytes = ReplyHeader {
                 xid,
                 zxid,
                 err: code.code(),
             }
             .append(out, |_| {});
         }
+        self.done(conn, xid, zxid, bytes, asked);
     }
 
     /// The watches of a client that reconnects: what changed meanwhile is told at once, with zxid −1, before the
@@ -66,7 +74,9 @@ impl Core {
         let mut tell = |node: Option<&Node<'_>>, event: EventType, path: &str| {
             // A client is told nothing of a node that it may not read; what is gone has no ACL left to ask.
             if node.is_none_or(|node| view.allows(policy, node.acl, READ, ids)) {
-                event::append(out, -1, event, path);
+                let bytes = event::append(out, -1, event, path);
+                self.note_sent(conn, bytes, conn.heart.last());
+                self.numbers.borrow_mut().watch_bytes += bytes as u64;
             }
         };
         for path in &set.data {

@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::conn::{Conn, Stage, Waiting};
+use super::conn::{Conn, InFlight, Stage, Waiting};
 use super::core::Core;
 use super::message::ToWriter;
+use super::stats::Done;
 use crate::base::limits::CONNECT_BYTES_MAX;
 use crate::replica::WriteRequest;
 use crate::wire::acl::Id;
@@ -38,20 +39,28 @@ impl Core {
     /// needed to go on.
     pub(super) fn feed(self: &Rc<Core>, conn: &Rc<Conn>, input: &mut Vec<u8>) -> usize {
         let mut done = 0;
+        let now_ms = self.shared.clock.ms();
         let needed = loop {
             let rest = &input[done..];
+            if conn.stage() == Stage::Fresh
+                && let Some(needed) = self.try_word(conn, rest)
+            {
+                break needed;
+            }
             let frame_bytes_max = match conn.stage() {
-                Stage::Fresh if self.try_word(conn, rest) => break 4,
                 Stage::Fresh => CONNECT_BYTES_MAX.min(self.shared.options.frame_bytes_max),
                 Stage::Open => self.shared.options.frame_bytes_max,
-                Stage::Connecting | Stage::Ending | Stage::Dead => break 4,
+                Stage::Asked | Stage::Connecting | Stage::Ending | Stage::Dead => break 4,
             };
             match front(rest, frame_bytes_max) {
                 Front::Whole { frame, consumed } => {
+                    conn.stats.note_received();
+                    self.numbers.borrow_mut().note_received(consumed);
                     if conn.stage() == Stage::Fresh {
+                        conn.connect_ms.set(now_ms);
                         self.connect(conn, frame);
                     } else {
-                        self.request(conn, frame);
+                        self.request(conn, frame, now_ms);
                     }
                     done += consumed;
                 }
@@ -66,11 +75,11 @@ impl Core {
         needed
     }
 
-    fn request(self: &Rc<Core>, conn: &Rc<Conn>, frame: &[u8]) {
+    fn request(self: &Rc<Core>, conn: &Rc<Conn>, frame: &[u8], read_ms: u64) {
         let Ok((header, body)) = RequestHeader::split(frame) else {
             return conn.abort();
         };
-        conn.heart.beat(self.shared.clock.ms());
+        conn.heart.beat(read_ms);
         let op = Op::from_code(header.code);
         match op {
             Some(Op::Auth) => return self.authenticate(conn, header.xid, body),
@@ -80,12 +89,7 @@ impl Core {
         let required = &self.shared.options.required_schemes;
         if !required.is_empty() && !conn.ids().iter().any(|id| required.contains(&id.scheme)) {
             let err = ErrorCode::SessionClosedRequireAuth.code();
-            ReplyHeader {
-                xid: header.xid,
-                zxid: 0,
-                err,
-            }
-            .append(&mut conn.out.borrow_mut(), |_| {});
+            self.reply_header(conn, header.xid, 0, err);
             return conn.set_stage(Stage::Ending);
         }
         self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
@@ -95,46 +99,42 @@ impl Core {
                 op,
                 body: body.to_vec(),
                 ids: conn.ids(),
+                read_ms,
             });
         } else {
-            self.handle(conn, header.xid, op, body, conn.ids());
+            self.handle(conn, header.xid, op, body, conn.ids(), read_ms);
         }
     }
 
     /// A request whose turn it is.
-    fn handle(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], ids: Arc<[Id]>) {
+    fn handle(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], ids: Arc<[Id]>, read_ms: u64) {
         let Some(op) = op else {
-            ReplyHeader {
-                xid,
-                zxid: -1,
-                err: ErrorCode::Unimplemented.code(),
-            }
-            .append(&mut conn.out.borrow_mut(), |_| {});
+            self.reply_header(conn, xid, -1, ErrorCode::Unimplemented.code());
             self.answered(conn);
             return conn.set_stage(Stage::Ending);
         };
         match Request::read(op, body) {
-            Ok(request) if request.is_write() => self.send_write(conn, xid, op, body, ids),
+            Ok(request) if request.is_write() => self.send_write(conn, xid, InFlight { op, read_ms }, body, ids),
             Ok(request) => {
-                self.read(conn, xid, &request, &ids);
+                self.read(conn, xid, &request, &ids, InFlight { op, read_ms });
                 self.answered(conn);
             }
             Err(error) => {
                 tracing::debug!(peer = %conn.peer, ?op, %error, "a request does not decode");
-                self.reply_error(conn, xid, ErrorCode::MarshallingError);
+                self.reply_error(conn, xid, ErrorCode::MarshallingError, InFlight { op, read_ms });
                 self.answered(conn);
             }
         }
     }
 
-    fn send_write(&self, conn: &Conn, xid: i32, op: Op, body: &[u8], ids: Arc<[Id]>) {
+    fn send_write(&self, conn: &Conn, xid: i32, write: InFlight, body: &[u8], ids: Arc<[Id]>) {
         let session = conn.session().expect("an open connection has a session");
-        conn.write_sent();
+        conn.write_sent(write);
         let request = WriteRequest {
             origin: conn.origin,
             session,
             xid,
-            op,
+            op: write.op,
             body: body.to_vec(),
             ids,
         };
@@ -150,19 +150,45 @@ impl Core {
     pub(super) fn resume(self: &Rc<Core>, conn: &Rc<Conn>) {
         while conn.stage() == Stage::Open {
             let Some(waiting) = conn.dequeue() else { break };
-            self.handle(conn, waiting.xid, waiting.op, &waiting.body, waiting.ids);
+            self.handle(
+                conn,
+                waiting.xid,
+                waiting.op,
+                &waiting.body,
+                waiting.ids,
+                waiting.read_ms,
+            );
         }
     }
 
-    /// Appends a reply without a record.
-    pub(super) fn reply_error(&self, conn: &Conn, xid: i32, code: ErrorCode) {
+    /// Answers a request that cannot be served with an error.
+    fn reply_error(&self, conn: &Conn, xid: i32, code: ErrorCode, request: InFlight) {
         let zxid = self.view.borrow().totals().zxid.0 as i64;
-        ReplyHeader {
+        let header = ReplyHeader {
             xid,
             zxid,
             err: code.code(),
-        }
-        .append(&mut conn.out.borrow_mut(), |_| {});
+        };
+        let bytes = header.append(&mut conn.out.borrow_mut(), |_| {});
+        self.done(conn, xid, zxid, bytes, request);
+    }
+
+    /// Counts a request of this core as answered.
+    pub(super) fn done(&self, conn: &Conn, xid: i32, zxid: i64, bytes: usize, request: InFlight) {
+        let done = Done {
+            op: request.op.last_op(),
+            xid,
+            zxid,
+            read_ms: request.read_ms,
+            answered_ms: self.shared.clock.ms(),
+        };
+        self.note_done(conn, bytes, &done, false);
+    }
+
+    /// Appends a reply without a record to something that no latency is measured of.
+    fn reply_header(&self, conn: &Conn, xid: i32, zxid: i64, err: i32) {
+        let bytes = ReplyHeader { xid, zxid, err }.append(&mut conn.out.borrow_mut(), |_| {});
+        self.note_sent(conn, bytes, self.shared.clock.ms());
     }
 
     /// Credentials are judged where they arrive and their answer waits for nothing.
@@ -176,7 +202,7 @@ impl Core {
             .as_deref()
             .and_then(|scheme| policy.authenticate(scheme, auth, &peer));
         let err = if ids.is_some() { 0 } else { ErrorCode::AuthFailed.code() };
-        ReplyHeader { xid, zxid: 0, err }.append(&mut conn.out.borrow_mut(), |_| {});
+        self.reply_header(conn, xid, 0, err);
         match ids {
             Some(ids) => conn.add_ids(ids),
             None => conn.set_stage(Stage::Ending),
@@ -187,7 +213,9 @@ impl Core {
     fn sasl(&self, conn: &Conn, xid: i32, body: &[u8]) {
         match Reader::new(body).buffer() {
             Ok(Some(_)) => {
-                ReplyHeader { xid, zxid: 0, err: 0 }.append(&mut conn.out.borrow_mut(), |w| w.buffer(None));
+                let header = ReplyHeader { xid, zxid: 0, err: 0 };
+                let bytes = header.append(&mut conn.out.borrow_mut(), |w| w.buffer(None));
+                self.note_sent(conn, bytes, self.shared.clock.ms());
             }
             Ok(None) | Err(_) => conn.abort(),
         }

@@ -1,13 +1,17 @@
 //! What all threads of the server share: configuration, inboxes, and a few counters.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use super::doors::Doors;
 use super::message::{ToCore, ToWriter};
+use super::metrics::StartNumbers;
 use super::options::Options;
 use super::secret::SessionKeys;
 use crate::base::Zxid;
 use crate::io::{Clock, Inbox};
+use crate::wire::four_letter::{TRACE_MASK, Whitelist};
 
 /// One core's mailbox and what others must know of the core.
 #[derive(Default)]
@@ -16,6 +20,18 @@ pub struct CorePort {
     pub inbox: Inbox<ToCore>,
     /// Whether any of its connections watches anything: only then must it be woken for changes.
     pub watching: AtomicBool,
+}
+
+/// What was found when the storage was opened.
+pub struct Opened {
+    /// Where snapshots lie.
+    pub data_path: PathBuf,
+    /// Where the log lies.
+    pub log_path: PathBuf,
+    /// The newest durable transaction.
+    pub durable: Zxid,
+    /// What it took.
+    pub start: StartNumbers,
 }
 
 /// Shared by every thread.
@@ -30,6 +46,14 @@ pub struct Shared {
     pub writer: Inbox<ToWriter>,
     /// The cores' mailboxes.
     pub cores: Vec<CorePort>,
+    /// Who may connect.
+    pub doors: Arc<Doors>,
+    /// The four-letter words that are answered.
+    pub words: Whitelist,
+    /// The trace mask of `gtmk` and `stmk`, which nothing looks at: what is logged is RUST_LOG's business.
+    pub trace_mask: AtomicI64,
+    /// What was found on the disk.
+    pub opened: Opened,
     /// Requests that were read and not answered (`ZooKeeperServer#getInProcess`).
     pub outstanding: AtomicUsize,
     published: AtomicU64,
@@ -37,9 +61,10 @@ pub struct Shared {
 
 impl Shared {
     /// Puts it together.
-    pub fn new(options: Options, keys: SessionKeys, clock: Clock, published: Zxid) -> Arc<Shared> {
+    pub fn new(options: Options, keys: SessionKeys, clock: Clock, opened: Opened) -> Arc<Shared> {
         let cores = (0..options.cores).map(|_| CorePort::default()).collect();
         let (writer, outstanding) = (Inbox::default(), AtomicUsize::new(0));
+        let words = Whitelist::new(options.words.as_deref(), options.read_only_mode);
         Arc::new(Shared {
             options,
             clock,
@@ -47,7 +72,11 @@ impl Shared {
             writer,
             cores,
             outstanding,
-            published: AtomicU64::new(published.0),
+            doors: Arc::default(),
+            words,
+            trace_mask: AtomicI64::new(TRACE_MASK),
+            published: AtomicU64::new(opened.durable.0),
+            opened,
         })
     }
 

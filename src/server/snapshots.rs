@@ -78,17 +78,20 @@ pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View) -> std::io::
     let work = move || {
         let started = std::time::Instant::now();
         let zxid = view.totals().zxid;
-        match storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut view.entries(), rate) {
+        let taken = storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut view.entries(), rate);
+        let took_ms = match taken {
             Ok(info) => {
-                let ms = started.elapsed().as_millis();
+                let ms = started.elapsed().as_millis() as u64;
                 tracing::info!(%zxid, nodes = view.totals().nodes, ms, "snapshot taken: {info}");
+                Some(ms)
             }
             Err(error) => {
-                tracing::error!(%zxid, %error, "taking a snapshot failed; the log keeps everything since the last one")
+                tracing::error!(%zxid, %error, "taking a snapshot failed; the log keeps everything since the last one");
+                None
             }
-        }
+        };
         drop(view);
-        shared.writer.send(ToWriter::SnapshotDone);
+        shared.writer.send(ToWriter::SnapshotDone(took_ms));
     };
     std::thread::Builder::new()
         .name("snapshot".into())

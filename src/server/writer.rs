@@ -12,7 +12,8 @@ use storage::Zxid;
 use storage::engine::Engine as Storage;
 use storage::log::{Log, LogWrite};
 
-use super::message::{Batch, SessionReport, ToCore, ToWriter};
+use super::message::{Batch, ToCore, ToWriter, WriterReport};
+use super::metrics::WriterNumbers;
 use super::shared::Shared;
 use super::snapshots::{self, Trigger};
 use crate::io::runtime::BREATHE_EVERY;
@@ -44,6 +45,7 @@ pub struct Writer {
     batch_count: usize,
     batch_started_ms: u64,
     stopping: Vec<tokio::sync::oneshot::Sender<()>>,
+    numbers: WriterNumbers,
 }
 
 impl crate::replica::Log for Log {
@@ -59,6 +61,7 @@ impl Writer {
         let seed = shared.clock.wall_ms() as u64;
         let trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
         let stopping = Vec::new();
+        let numbers = WriterNumbers::new(&shared.opened.start);
         Ok(Writer {
             shared,
             storage,
@@ -70,6 +73,7 @@ impl Writer {
             batch_count: 0,
             batch_started_ms: 0,
             stopping,
+            numbers,
         })
     }
 
@@ -127,7 +131,10 @@ impl Writer {
         match message {
             ToWriter::Write(request) => {
                 self.batch_count += 1;
+                self.numbers.asked += 1;
+                let before_ms = self.shared.clock.ms();
                 self.replica.write(&request, now, &mut self.log);
+                self.numbers.prepares.add(self.shared.clock.ms() - before_ms);
             }
             ToWriter::Open {
                 origin,
@@ -135,6 +142,7 @@ impl Writer {
                 heart,
             } => {
                 self.batch_count += 1;
+                self.numbers.asked += 1;
                 self.replica.open_session(origin, timeout_ms, heart, now, &mut self.log);
             }
             ToWriter::Attach {
@@ -160,12 +168,22 @@ impl Writer {
             ToWriter::Detach { origin, session } => self.replica.detach(session, origin),
             ToWriter::Written(Ok(write)) => self.written(write),
             ToWriter::Written(Err(error)) => give_up(&error),
-            ToWriter::SnapshotDone => self.trigger.done(),
-            ToWriter::Report(answer) => {
-                let buckets = self.replica.sessions().buckets().collect();
-                drop(answer.send(SessionReport { buckets }));
+            ToWriter::SnapshotDone(took_ms) => {
+                took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
+                self.trigger.done();
             }
+            ToWriter::Report(answer) => drop(answer.send(self.report())),
+            ToWriter::ResetNumbers => self.numbers = WriterNumbers::default(),
             ToWriter::Stop(done) => self.stopping.push(done),
+        }
+    }
+
+    fn report(&self) -> WriterReport {
+        WriterReport {
+            sessions: self.replica.sessions().due().into_iter().collect(),
+            quotas: self.replica.quota_paths(),
+            digests: self.replica.digests(),
+            numbers: self.numbers.clone(),
         }
     }
 
@@ -177,6 +195,7 @@ impl Writer {
         let now = self.now();
         if now.ms >= self.replica.next_tick_ms(now.ms) {
             let expired = self.replica.tick(now, &mut self.log);
+            self.numbers.sessions_expired += expired as u64;
             if expired > 0 {
                 tracing::info!(expired, "sessions expired");
             }
@@ -206,6 +225,7 @@ impl Writer {
     fn written(&mut self, write: LogWrite) {
         self.writing = false;
         let took_ms = self.shared.clock.ms() - self.batch_started_ms;
+        self.numbers.syncs.add(took_ms);
         if took_ms > self.shared.options.sync_warning_ms {
             tracing::warn!(
                 took_ms,
@@ -214,12 +234,15 @@ impl Writer {
         }
         let (first, bytes) = (write.first, write.buffer.len() as u64);
         let durable = self.log.written(write);
+        let transactions = durable.0 - first.0 + 1;
+        self.numbers.batches.add(transactions);
+        self.numbers.logged += transactions;
         // The next batch goes out before this one's news: the disk is the slower of the two.
         self.start_write();
         if let Some(published) = self.replica.durable(durable) {
             self.publish(published);
         }
-        if self.trigger.logged(durable.0 - first.0 + 1, bytes) {
+        if self.trigger.logged(transactions, bytes) {
             self.snapshot();
         }
     }

@@ -87,7 +87,11 @@ impl Tree {
 
     /// Makes `zxid` the newest transaction of the head.
     pub fn finish(&mut self, zxid: i64) {
-        self.totals.zxid = self.totals.zxid.max(Zxid(zxid as u64));
+        let zxid = Zxid(zxid as u64);
+        if zxid > self.totals.zxid {
+            self.totals.zxid = zxid;
+            self.log_digest();
+        }
     }
 
     /// A multi with an error in it changes nothing; what stands before the first error reports 0.

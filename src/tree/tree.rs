@@ -1,6 +1,6 @@
 //! The writer's head, its published versions, and what a core reads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use storage::trie::{self, Trie};
@@ -11,6 +11,7 @@ use super::quota::QuotaPaths;
 use super::session::SessionRecord;
 use super::{acl, digest};
 use crate::base::Zxid;
+use crate::base::limits::{DIGEST_LOG_INTERVAL, DIGEST_LOG_MAX};
 use crate::base::path::{self, CONFIG, QUOTA, ZOOKEEPER};
 use crate::wire::acl::{Acl, READ, read_list, write_list};
 use crate::wire::jute::{Reader as JuteReader, Writer as JuteWriter};
@@ -108,6 +109,8 @@ pub struct Tree {
     /// Quota paths added (true) or removed since the checkpoint.
     quota_undo: Vec<(String, bool)>,
     scratch: Vec<u8>,
+    /// For the four-letter word `hash`.
+    digests: VecDeque<(i64, u64)>,
 }
 
 /// A point to which the head can go back.
@@ -153,6 +156,7 @@ impl Tree {
             open_acl: Arc::new([Acl::anyone(crate::wire::acl::ALL)]),
             quota_undo: Vec::new(),
             scratch: Vec::new(),
+            digests: VecDeque::new(),
         }
     }
 
@@ -191,6 +195,22 @@ impl Tree {
     /// Frees some of what no view can reach any more.
     pub fn reclaim(&mut self, budget: usize) -> usize {
         self.trie.reclaim(budget)
+    }
+
+    /// Keeps the digest of every 128th transaction (`DataTree#logZxidDigest`).
+    pub(super) fn log_digest(&mut self) {
+        if !self.features.digest || !self.totals.zxid.0.is_multiple_of(DIGEST_LOG_INTERVAL) {
+            return;
+        }
+        if self.digests.len() == DIGEST_LOG_MAX {
+            self.digests.pop_front();
+        }
+        self.digests.push_back((self.totals.zxid.0 as i64, self.totals.digest));
+    }
+
+    /// Zxids and digests that were kept, oldest first. The newest may not be published yet.
+    pub fn digests(&self) -> impl Iterator<Item = (i64, u64)> {
+        self.digests.iter().copied()
     }
 
     /// Replaced pieces that are not freed yet.
