@@ -1,4 +1,5 @@
 //! What the tools share.
 
 pub mod bench;
+pub mod cli;
 pub mod dump;
