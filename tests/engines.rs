@@ -83,14 +83,15 @@ impl Client {
     }
 }
 
+/// A line that begins with `-D` is a system property.
 fn on_both(lines: &[&str], scenario: impl Fn(&mut RingServer)) {
     for engine in [Engine::Uring, Engine::Epoll] {
-        let mut server = RingServer::launch(engine, lines);
-        assert!(
-            server.output().contains(engine.key()),
-            "the server names its engine:\n{}",
-            server.output()
-        );
+        let (properties, lines): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.starts_with("-D"));
+        let properties: Vec<&str> = properties.iter().map(|property| &property[2..]).collect();
+        let mut server = RingServer::launch_with(engine, &lines, &properties);
+        let named = wait_until(Duration::from_secs(10), || server.output().contains(engine.key()));
+        assert!(named, "the server names its engine:
+{}", server.output());
         scenario(&mut server);
         assert_eq!(server.terminate(), Some(0), "an orderly end:\n{}", server.output());
     }
@@ -167,7 +168,7 @@ fn a_session_moves_with_its_password_and_survives_a_restart() {
 
 #[test]
 fn containers_and_ttl_nodes_are_reaped() {
-    let lines = ["extendedTypesEnabled=true", "znode.container.checkIntervalMs=100"];
+    let lines = ["extendedTypesEnabled=true", "-Dznode.container.checkIntervalMs=100"];
     on_both(&lines, |server| {
         let mut client = Client::open(server, 30_000);
         client.ok(19, &create("/container", b"", 4));
@@ -191,7 +192,7 @@ fn containers_and_ttl_nodes_are_reaped() {
 
 #[test]
 fn frames_up_to_the_limit_pass_and_larger_ones_end_the_connection() {
-    on_both(&["jute.maxbuffer=200000"], |server| {
+    on_both(&["-Djute.maxbuffer=200000"], |server| {
         let mut client = Client::open(server, 30_000);
         let overhead = create("/big", b"", 0).len() + 8;
         let data = vec![b'z'; 200_000 - overhead];

@@ -5,9 +5,9 @@ use super::{NO_ADMIN, PORT, WITH_PROMETHEUS};
 
 /// In the order of the manual.
 pub const KEYS: &[Key] = &[
-    key(Passed, "admin.enableServer", Bool, "true", Must, Refused(NO_ADMIN)),
-    key(Passed, "admin.serverAddress", Host, "0.0.0.0", Must, Refused(NO_ADMIN)),
-    key(Passed, "admin.serverPort", PORT, "8080", Must, Refused(NO_ADMIN)),
+    key(Passed, "admin.enableServer", Bool, "true", Must, Ignored(NO_ADMIN)),
+    key(Passed, "admin.serverAddress", Host, "0.0.0.0", Must, Ignored(NO_ADMIN)),
+    key(Passed, "admin.serverPort", PORT, "8080", Must, Ignored(NO_ADMIN)),
     key(Passed, "admin.idleTimeout", I32, "30000", Should, Ignored(NO_ADMIN)),
     key(Passed, "admin.commandURL", Path, "/commands", Should, Ignored(NO_ADMIN)),
     key(Passed, "admin.httpVersion", I32, "11", Internal, Jvm),
