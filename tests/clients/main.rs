@@ -12,5 +12,6 @@ mod peers;
 mod scenario;
 mod stage;
 
+mod go;
 mod java;
 mod kazoo;
