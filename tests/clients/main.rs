@@ -15,3 +15,4 @@ mod stage;
 mod go;
 mod java;
 mod kazoo;
+mod node;
