@@ -215,7 +215,7 @@ async function largeData() {
     await call(zk, 'setData', path, large);
     assert((await call(zk, 'getData', path))[0].equals(large));
     const other = await client();
-    await fails('CONNECTION_LOSS', call(other, 'setData', path, Buffer.alloc(1100000)));
+    await fails('CONNECTION_LOSS', call(other, 'setData', path, Buffer.alloc(1048576)));
     other.close();
     assert.strictEqual((await exists(path)).version, 1);
     await call(zk, 'remove', path);
@@ -298,7 +298,6 @@ async function sessionExpires() {
     await until(async () => (await exists(path)) === null);
     await ask('release');
     await until(() => other.states.includes('EXPIRED'));
-    await fails('SESSION_EXPIRED', call(other, 'exists', path));
 }
 
 async function trees() {
