@@ -12,5 +12,7 @@ mod peers;
 mod scenario;
 mod stage;
 
+mod go;
 mod java;
 mod kazoo;
+mod node;
