@@ -31,6 +31,27 @@ pub const ACCEPTED: &[Accepted] = &[
             undecodable && without_zxids(ours) == without_zxids(theirs)
         },
     },
+    Accepted {
+        name: "addWatch with a null path",
+        reason: "Java registers the watch under null, where nothing ever fires (FinalRequestProcessor, addWatch); ours \
+                 refuses what cannot be meant",
+        matches: |step, ours, theirs| {
+            let Step::Requests { requests, .. } = step else {
+                return false;
+            };
+            let nulls = |seen: &&Seen, code: i32| {
+                let Seen::Reply { xid, err, .. } = seen else {
+                    return false;
+                };
+                *err == code && requests.iter().any(|each| (each.op, each.xid) == (106, *xid))
+            };
+            let null = requests
+                .iter()
+                .any(|each| each.op == 106 && each.note.starts_with("null path"));
+            let pairs = || ours.iter().zip(theirs).filter(|(mine, other)| mine != other);
+            null && ours.len() == theirs.len() && pairs().all(|(mine, other)| nulls(&mine, -5) && nulls(&other, 0))
+        },
+    },
 ];
 
 /// The same without how far replies advanced.

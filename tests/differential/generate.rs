@@ -300,6 +300,10 @@ impl Maker {
             let ttl = self
                 .random
                 .of(&[60_000_000, 1 << 39, (1 << 40) - 1, 1 << 40, 0, -1, i64::MIN, i64::MAX]);
+            // Java takes a plain flag with a negative ttl for what it says (EphemeralType#validateTTL looks at TTL modes
+            // only) and makes a node that was asked for as TTL node without one; ours refuses (-8). Not generated, as the
+            // node would disturb all that follows.
+            let ttl = if matches!(flags, 5 | 6) { ttl } else { ttl.max(0) };
             out = out.long(ttl);
             note += &format!(" ttl={ttl}");
         }
