@@ -49,7 +49,8 @@ fn present<'p>(path: &'p Option<Text<'_>>) -> Result<&'p str, ErrorCode> {
 }
 
 fn valid<'p>(path: &'p Option<Text<'_>>) -> Result<&'p str, ErrorCode> {
-    let path = present(path)?;
+    // Java's PathUtils#validatePath refuses null with the same exception as any other bad path.
+    let path = path.as_deref().ok_or(ErrorCode::BadArguments)?;
     path::validate(path).map_err(|_| ErrorCode::BadArguments)?;
     Ok(path)
 }

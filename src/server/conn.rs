@@ -51,6 +51,8 @@ pub struct Waiting {
     pub ids: Arc<[Id]>,
     /// When it was read, monotonic ms.
     pub read_ms: u64,
+    /// It does not decode: it is answered here, and in its turn.
+    pub refused: bool,
 }
 
 /// A write that the writer has.
@@ -210,10 +212,20 @@ impl Conn {
         self.queue.borrow_mut().push_back(waiting);
     }
 
+    /// Puts a request back to where it was: its turn has not come.
+    pub fn requeue(&self, waiting: Waiting) {
+        self.queue.borrow_mut().push_front(waiting);
+    }
+
+    /// Whether a write of this connection is not answered yet.
+    pub fn awaits_write(&self) -> bool {
+        !self.in_flight.borrow().is_empty()
+    }
+
     /// Takes the next request that may go on now.
     pub fn dequeue(&self) -> Option<Waiting> {
         let mut queue = self.queue.borrow_mut();
-        let is_write = |waiting: &mut Waiting| waiting.op.is_some_and(super::requests::is_write);
+        let is_write = |waiting: &mut Waiting| !waiting.refused && waiting.op.is_some_and(super::requests::is_write);
         if self.in_flight.borrow().is_empty() {
             queue.pop_front()
         } else {

@@ -107,7 +107,8 @@ impl Core {
         for path in &set.persistent_recursive {
             watches.add(path, watcher, crate::wire::request::AddWatchMode::PersistentRecursive);
         }
-        drop((view, watches));
+        // The guard itself must go: what follows looks at the watches.
+        drop(watches);
         self.note_watching();
     }
 }

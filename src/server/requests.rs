@@ -100,6 +100,7 @@ impl Core {
                 body: body.to_vec(),
                 ids: conn.ids(),
                 read_ms,
+                refused: false,
             });
         } else {
             self.handle(conn, header.xid, op, body, conn.ids(), read_ms);
@@ -119,6 +120,15 @@ impl Core {
                 self.read(conn, xid, &request, &ids, InFlight { op, read_ms });
                 self.answered(conn);
             }
+            // Answered on this core, it would overtake the answers of the writes before it.
+            Err(_) if conn.awaits_write() => conn.requeue(Waiting {
+                xid,
+                op: Some(op),
+                body: body.to_vec(),
+                ids,
+                read_ms,
+                refused: true,
+            }),
             Err(error) => {
                 tracing::debug!(peer = %conn.peer, ?op, %error, "a request does not decode");
                 self.reply_error(conn, xid, ErrorCode::MarshallingError, InFlight { op, read_ms });

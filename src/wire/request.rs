@@ -424,7 +424,7 @@ fn read_write_op<'a>(r: &mut Reader<'a>, code: i32) -> Decoded<WriteOp<'a>> {
         1 => WriteOp::Create(settle_kind(read_create(r, CreateKind::Plain)?)?),
         15 => WriteOp::Create(settle_kind(read_create(r, CreateKind::WithStat)?)?),
         19 => WriteOp::Create(settle_kind(read_create(r, CreateKind::Container)?)?),
-        21 => WriteOp::Create(settle_ttl_kind(read_create(r, CreateKind::Ttl)?)),
+        21 => WriteOp::Create(settle_ttl_kind(read_create(r, CreateKind::Ttl)?)?),
         2 => WriteOp::Delete {
             path: r.text()?,
             version: r.int()?,
@@ -457,6 +457,7 @@ fn read_read_op<'a>(r: &mut Reader<'a>, code: i32) -> Decoded<ReadOp<'a>> {
 
 /// In a multi the flags decide the kind, and flags without a meaning spoil the whole request (`Op.Create#getOpcode`).
 fn settle_kind(mut create: Create<'_>) -> Decoded<Create<'_>> {
+    require_acl(&create)?;
     match create.flags {
         0..=3 => {}
         4 => create.kind = CreateKind::Container,
@@ -466,13 +467,22 @@ fn settle_kind(mut create: Create<'_>) -> Decoded<Create<'_>> {
 }
 
 /// A createTTL whose flags ask for no time to live is an ordinary create in a multi (`Op#create`).
-fn settle_ttl_kind(mut create: Create<'_>) -> Create<'_> {
+fn settle_ttl_kind(mut create: Create<'_>) -> Decoded<Create<'_>> {
+    require_acl(&create)?;
     match create.flags {
         5 | 6 => {}
         4 => (create.kind, create.ttl) = (CreateKind::Container, -1),
         _ => (create.kind, create.ttl) = (CreateKind::Plain, -1),
     }
-    create
+    Ok(create)
+}
+
+/// A null ACL list does not decode in a multi (`Op.Create` copies the list), though it does alone.
+fn require_acl(create: &Create<'_>) -> Decoded<()> {
+    match create.acl {
+        Some(_) => Ok(()),
+        None => Err(DecodeError::Null("acl")),
+    }
 }
 
 #[cfg(test)]

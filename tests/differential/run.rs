@@ -102,6 +102,18 @@ impl Names {
             .unwrap_or_else(|| format!("unknown {zxid:#x}"))
     }
 
+    /// How far a reply's zxid is past the last known one. Says nothing absolute: a server that took one zxid more
+    /// differs in the reply that shows it, and not in every later one.
+    pub fn advance(&mut self, zxid: i64) -> String {
+        if zxid <= 0 || self.zxid_last == 0 {
+            self.zxid(zxid);
+            return zxid.min(0).to_string();
+        }
+        let text = format!("{:+}", zxid - self.zxid_last);
+        self.zxid(zxid);
+        text
+    }
+
     /// A session's name; 0 stays 0, and ids that were never given out stay as they are.
     pub fn session(&self, id: i64) -> String {
         match self.sessions.get(&id) {
@@ -367,13 +379,14 @@ impl Runner {
     }
 
     fn packet(&mut self, packet: Packet, op: Option<i32>) {
-        let zxid = self.names.zxid(packet.zxid);
         let seen = if packet.xid == -1 {
+            let zxid = self.names.zxid(packet.zxid);
             Seen::Event {
                 zxid,
                 text: read::event(&packet),
             }
         } else {
+            let zxid = self.names.advance(packet.zxid);
             let body = read::body(op, &packet, &mut self.names);
             Seen::Reply {
                 xid: packet.xid,

@@ -68,7 +68,7 @@ pub fn path(random: &mut Random) -> String {
         72..=81 => random.pick(NUMBERED).into(),
         82..=86 => random.pick(RESERVED).into(),
         87..=92 => random.pick(QUOTA).into(),
-        93 => format!("/{}", "x".repeat(1 + random.below(3000))),
+        93 => format!("/{}", "x".repeat(1 + random.below(60))),
         _ => random.pick(BAD).into(),
     }
 }
