@@ -338,6 +338,38 @@ fn offsets(segment: &Path) -> Vec<usize> {
 }
 
 #[test]
+fn the_help_names_every_key_and_every_type() {
+    let store = store();
+    for (answer, help) in [
+        (
+            logdump(&store.segment, &["--json", "--data"]),
+            logdump(&store.segment, &["--help"]),
+        ),
+        (
+            snapdump(&store.snapshot, &["--json", "--data"]),
+            snapdump(&store.snapshot, &["--help"]),
+        ),
+    ] {
+        let (_, documented) = help.out.split_once("JSON lines").expect("a list of keys");
+        let words = |text: &str| -> Vec<String> {
+            text.split(|c: char| !c.is_ascii_alphanumeric())
+                .map(str::to_owned)
+                .collect()
+        };
+        let (documented, all) = (words(documented), words(&help.out));
+        for line in json_lines(&answer) {
+            let missing: Vec<String> = words(&keys(&line))
+                .into_iter()
+                .filter(|key| !documented.contains(key))
+                .collect();
+            // `type` is said of every line, above the list.
+            assert!(missing.iter().all(|key| key == "type"), "{missing:?}: {}", help.out);
+            assert!(all.contains(&line["type"].as_str().unwrap().to_owned()), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_torn_tail_is_status_one() {
     let store = store();
     let mut bytes = std::fs::read(&store.segment).unwrap();
