@@ -7,7 +7,7 @@
 //! ```text
 //! piece retired in generation g   is reachable from versions < g only
 //! reader pinned at p              may look at, and advance to, versions ≥ p
-//! hence freed when                g ≤ min(pins, last sealed)
+//! hence freed when                g ≤ every pin (without a reader: at once; a new one begins at the head)
 //! ```
 //!
 //! So a reader pays one store per [`Reader::advance`], which a server does once per turn of its loop, and a read
@@ -439,7 +439,7 @@ impl Trie {
     /// Frees at most `budget` pieces that no reader can reach any more. Gives how many.
     pub fn reclaim(&mut self, budget: usize) -> usize {
         assert!(self.made.is_none(), "nothing is freed while a checkpoint is open");
-        let bound = self.shared.pins.oldest().min(self.last_sealed);
+        let bound = self.shared.pins.oldest();
         let mut freed = 0;
         while freed < budget
             && let Some((_, piece)) = self.retired.pop_front_if(|(generation, _)| *generation <= bound)

@@ -209,6 +209,25 @@ fn a_pinned_reader_holds_what_it_needs_and_no_more() {
 }
 
 #[test]
+fn without_a_reader_nothing_is_held_not_even_by_versions() {
+    let mut trie = Trie::new(1);
+    trie.put(b"k", &[b"0"]);
+    let _version = trie.seal();
+    trie.put(b"k", &[b"1"]);
+    assert_eq!(
+        (trie.retired_len(), trie.reclaim(usize::MAX)),
+        (1, 1),
+        "the old leaf, before the next seal"
+    );
+    assert_eq!(trie.get(b"k"), Some(&b"1"[..]));
+    assert_eq!(
+        trie.reader().get(b"k"),
+        Some(&b"1"[..]),
+        "a new reader begins at the head"
+    );
+}
+
+#[test]
 #[should_panic(expected = "a reader went back")]
 fn a_reader_never_goes_back() {
     let mut trie = Trie::new(1);
