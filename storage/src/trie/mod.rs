@@ -7,7 +7,7 @@
 //! ```text
 //! piece retired in generation g   is reachable from versions < g only
 //! reader pinned at p              may look at, and advance to, versions ≥ p
-//! hence freed when                g ≤ min(pins, last sealed)
+//! hence freed when                g ≤ every pin (without a reader: at once; a new one begins at the head)
 //! ```
 //!
 //! So a reader pays one store per [`Reader::advance`], which a server does once per turn of its loop, and a read
@@ -22,7 +22,8 @@
 //! piece below the last level. The seed is told ([`Trie::seed`]) because entries that are put in the order of
 //! [`Trie::iter`] touch memory in order: loading a snapshot that way is several times faster.
 //!
-//! This folder is one of the two places with `unsafe` (the other is the server's `io`): `raw` holds every pointer.
+//! `raw` holds every pointer; here, `unsafe` is only where something is freed or changed in place, with the reason why
+//! nobody can reach it.
 
 mod pins;
 mod raw;
@@ -61,11 +62,15 @@ struct Estate {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        for estate in self.estate.lock().drain(..) {
-            let mut freed = 0;
-            estate.retired.into_iter().for_each(|(_, piece)| freed += piece.free());
-            freed += estate.root.free_below();
-            std::hint::black_box(freed);
+        for estate in self.estate.get_mut().drain(..) {
+            // SAFETY: the writer left these and is gone, and so is the last reader: each held this `Shared`. What is
+            // retired is no longer below the root, so each piece is freed once.
+            unsafe {
+                for (_, piece) in estate.retired {
+                    piece.free();
+                }
+                estate.root.free_below();
+            }
         }
     }
 }
@@ -324,11 +329,13 @@ impl Trie {
             return slot;
         }
         if slot.generation() == self.generation {
-            slot.set_child(index, new);
+            // SAFETY: sealing and checkpoints begin a generation, so neither a version nor a checkpoint reaches it.
+            unsafe { slot.set_child(index, new) };
             return slot;
         }
         let copy = slot.copy(self.generation);
-        copy.set_child(index, new);
+        // SAFETY: made a moment ago, and reached by nobody else.
+        unsafe { copy.set_child(index, new) };
         self.replaced(slot, copy)
     }
 
@@ -348,7 +355,9 @@ impl Trie {
     /// Gives up a branch. One that was made since the last seal has never been seen by a reader.
     fn discard(&mut self, slot: Slot) {
         if slot.generation() > self.last_sealed && self.made.is_none() {
-            self.bytes -= slot.piece().free();
+            // SAFETY: no version reaches it because it was made since the last seal, no checkpoint because none is
+            // open, and the head no longer does; it is in no list, because nothing is made a note of.
+            self.bytes -= unsafe { slot.piece().free() };
         } else {
             self.retire(slot);
         }
@@ -378,9 +387,11 @@ impl Trie {
         let made = self.close(&to);
         // What was made and retired since lies in both lists; the list of what was made frees each once.
         self.retired.truncate(to.retired_count);
-        made.into_iter().for_each(|piece| {
-            piece.free();
-        });
+        for piece in made {
+            // SAFETY: nothing was sealed since the checkpoint, so only the head reached it, and the head goes back to
+            // a root that is older. `discard` and `reclaim` free nothing while a checkpoint is open.
+            unsafe { piece.free() };
+        }
         (self.root, self.len, self.bytes) = (to.root, to.len, to.bytes);
     }
 
@@ -428,12 +439,14 @@ impl Trie {
     /// Frees at most `budget` pieces that no reader can reach any more. Gives how many.
     pub fn reclaim(&mut self, budget: usize) -> usize {
         assert!(self.made.is_none(), "nothing is freed while a checkpoint is open");
-        let bound = self.shared.pins.oldest().min(self.last_sealed);
+        let bound = self.shared.pins.oldest();
         let mut freed = 0;
         while freed < budget
             && let Some((_, piece)) = self.retired.pop_front_if(|(generation, _)| *generation <= bound)
         {
-            self.bytes -= piece.free();
+            // SAFETY: it is reachable from versions below `generation` only, and no reader looks at or can advance to
+            // one of those: all pins are newer or equal, and a new pin is the newest version's or a copy of one.
+            self.bytes -= unsafe { piece.free() };
             freed += 1;
         }
         freed

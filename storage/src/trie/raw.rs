@@ -41,7 +41,13 @@ const BRANCH_HEAD: usize = size_of::<BranchHead>();
 /// Nothing, a leaf, or a branch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Slot(usize);
+pub struct Slot(*mut u8);
+
+// SAFETY: a slot is an address; sending it gives nobody leave to look behind it. Whoever does look argues **alive**
+// and **frozen**, and a version reaches another thread through a channel or a lock, after its last write.
+unsafe impl Send for Slot {}
+// SAFETY: as above; a shared slot is only copied.
+unsafe impl Sync for Slot {}
 
 /// One allocation.
 #[derive(Clone, Copy)]
@@ -62,7 +68,7 @@ fn allocate(layout: Layout) -> NonNull<u8> {
 
 impl Slot {
     /// No child.
-    pub const NOTHING: Slot = Slot(0);
+    pub const NOTHING: Slot = Slot(std::ptr::null_mut());
 
     /// A new entry; the value is its parts, one after another.
     pub fn leaf(key: &[u8], parts: &[&[u8]]) -> Slot {
@@ -83,7 +89,7 @@ impl Slot {
                 to = to.add(part.len());
             }
         }
-        Slot(at.as_ptr().expose_provenance() | LEAF)
+        Slot(at.as_ptr().map_addr(|address| address | LEAF))
     }
 
     /// A new branch; children must be in the order of their indices.
@@ -119,17 +125,17 @@ impl Slot {
             }
         }
         assert_eq!(written, count, "a branch has all of its children");
-        Slot(at.as_ptr().expose_provenance())
+        Slot(at.as_ptr())
     }
 
     /// Whether there is nothing.
     pub fn is_nothing(self) -> bool {
-        self.0 == 0
+        self.0.is_null()
     }
 
     /// Whether it is an entry.
     pub fn is_leaf(self) -> bool {
-        self.0 & LEAF != 0
+        self.0.addr() & LEAF != 0
     }
 
     /// The allocation.
@@ -139,7 +145,7 @@ impl Slot {
     }
 
     fn pointer<T>(self) -> *mut T {
-        std::ptr::with_exposed_provenance_mut::<T>(self.0 & !LEAF)
+        self.0.map_addr(|address| address & !LEAF).cast()
     }
 
     fn leaf_parts<'a>(self) -> (&'a [u8], &'a [u8]) {
@@ -221,14 +227,17 @@ impl Slot {
         }
     }
 
-    /// Changes a child in place. Only on a branch that no version and no checkpoint reaches.
-    pub fn set_child(self, index: u32, child: Slot) {
+    /// Changes a child in place.
+    ///
+    /// # Safety
+    /// The branch is not frozen: it was made in the head's generation, by the caller, who alone reaches it.
+    pub unsafe fn set_child(self, index: u32, child: Slot) {
         let bitmap = self.head().bitmap;
         assert!(
             bitmap & 1 << index != 0,
             "only a child that is there is changed in place"
         );
-        // SAFETY: alive and not frozen (the caller's generation is the branch's); the place is below the count.
+        // SAFETY: alive; not frozen, as the caller promises; the bit is set, so the place is below the count.
         unsafe {
             self.pointer::<u8>()
                 .add(BRANCH_HEAD)
@@ -261,15 +270,24 @@ impl Slot {
     }
 
     /// Frees everything that can be reached from here. Gives the bytes.
-    pub fn free_below(self) -> usize {
+    ///
+    /// # Safety
+    /// Once, and nobody reaches any of it any more.
+    pub unsafe fn free_below(self) -> usize {
         if self.is_nothing() {
             return 0;
         }
         let mut bytes = 0;
         if !self.is_leaf() {
-            bytes += self.children().iter().map(|child| child.free_below()).sum::<usize>();
+            // SAFETY: a piece hangs in one place of a tree, so each child is freed once, and before its branch.
+            bytes += self
+                .children()
+                .iter()
+                .map(|child| unsafe { child.free_below() })
+                .sum::<usize>();
         }
-        bytes + self.piece().free()
+        // SAFETY: the caller's promise.
+        bytes + unsafe { self.piece().free() }
     }
 }
 
@@ -289,9 +307,12 @@ impl Piece {
     }
 
     /// Frees it, not what it points to. Gives its bytes.
-    pub fn free(self) -> usize {
+    ///
+    /// # Safety
+    /// Once, and nobody reaches it any more.
+    pub unsafe fn free(self) -> usize {
         let layout = self.layout();
-        // SAFETY: once; allocated by `allocate` with this very layout, which is told by its unchanged head.
+        // SAFETY: once, as the caller promises; allocated by `allocate` with this very layout, which is told by its unchanged head.
         unsafe { dealloc(self.0.pointer(), layout) };
         layout.size()
     }
