@@ -123,7 +123,7 @@ impl Verdicts {
 /// The file that is written last, and where its last batch begins: known from what the store would cut.
 fn last_batch(image: &Image, state: u64) -> (PathBuf, u64, u64) {
     let segment = |path: &&PathBuf| path.starts_with("/log") && path.to_string_lossy().contains("/log.");
-    let path = image.files.keys().filter(segment).next_back().unwrap().clone();
+    let path = image.files.keys().rfind(segment).unwrap().clone();
     let mut begin = None;
     let read = |item: storage::log::LogItem<'_>| {
         if item.zxid == Zxid(state) {
