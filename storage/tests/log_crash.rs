@@ -355,3 +355,49 @@ fn every_failing_operation_loses_nothing_acknowledged() {
         assert!(cases > 50, "{cases}");
     }
 }
+
+/// A snapshot may be ahead of the log: `forceSync=no` lost the log's end, or a leader sent the snapshot. The log then
+/// goes on behind it, in a segment of its own, also if the last one was begun and never written to.
+#[test]
+fn the_log_goes_on_behind_a_snapshot_that_is_ahead_of_it() {
+    for begun_in_vain in [false, true] {
+        let disk = SimDisk::default();
+        let (engine, mut log, ..) = open(&disk, true).unwrap();
+        while log.appended() < Zxid(40) {
+            append(&disk, &mut log, 5);
+        }
+        if begun_in_vain {
+            // As large as a segment, so that it needs a new one.
+            log.append(Zxid(41), &[&[7; 40 << 10]]);
+            log.next_write().unwrap().file.prepare().unwrap();
+        }
+        let snapshot = |engine: &Engine, zxid| {
+            let all = entries(zxid);
+            let mut all = all.iter().map(|(key, value)| (&key[..], &value[..]));
+            engine.write_snapshot(zxid, 1, b"", &mut all, None).unwrap();
+        };
+        snapshot(&engine, Zxid(100));
+        let mut expected = 100;
+        std::mem::forget((engine, log));
+        for round in 0..3 {
+            let disk = SimDisk::new(disk.live());
+            let (engine, mut log, report, seen) = open(&disk, true).unwrap();
+            assert_eq!(seen.state(), Zxid(100), "{report}");
+            append(&disk, &mut log, 5 + round);
+            drop((engine, log));
+            let (engine, mut log, report, seen) = open(&disk, true).unwrap();
+            assert_eq!(seen.state(), Zxid(105 + round), "{report}");
+            append(&disk, &mut log, 3);
+            expected = 108 + round;
+            drop((engine, log));
+            assert_eq!(open(&disk, true).unwrap().3.state(), Zxid(expected));
+            // Without the snapshot there is no way over the gap.
+            let mut image = disk.live();
+            let path = PathBuf::from("/data/ringkeeper-1/snapshot.0000000000000064");
+            image.bytes_mut(&path)[40] ^= 1;
+            let error = open(&SimDisk::new(image), true).err().expect("refused");
+            assert!(error.contains("snapshot.0000000000000064 is damaged"), "{error}");
+        }
+        assert!(expected > 108);
+    }
+}
