@@ -83,6 +83,7 @@ pub(crate) struct Before {
 pub(crate) enum Stop {
     Io(io::Error),
     Corrupt {
+        file: PathBuf,
         offset: u64,
         reason: String,
     },
@@ -124,13 +125,8 @@ impl<'d> LogReader<'d> {
             match reader.segment(file, &mut take) {
                 Ok(()) => {}
                 Err(Stop::Io(error)) => return Err(error),
-                Err(Stop::Corrupt { offset, reason } | Stop::Refused { offset, reason, .. }) => {
-                    return Ok(Verdict::Corrupt {
-                        file: reader.blamed(file),
-                        offset,
-                        reason,
-                    });
-                }
+                Err(Stop::Refused { .. }) => unreachable!("everything is taken"),
+                Err(Stop::Corrupt { file, offset, reason }) => return Ok(Verdict::Corrupt { file, offset, reason }),
             }
         }
         Ok(reader.verdict())
@@ -152,15 +148,16 @@ impl<'d> LogReader<'d> {
         each: &mut dyn FnMut(LogItem<'_>) -> Result<(), String>,
     ) -> Result<(), Stop> {
         let bytes = self.disk.read(path).map_err(Stop::Io)?;
-        let header = SegmentHeader::decode(&bytes).map_err(|reason| Stop::Corrupt {
-            offset: 0,
-            reason: reason.into(),
-        })?;
-        self.check_continues(&header)?;
+        let corrupt = |offset, reason| {
+            let file = path.to_path_buf();
+            Stop::Corrupt { file, offset, reason }
+        };
+        let header = SegmentHeader::decode(&bytes).map_err(|reason| corrupt(0, reason.into()))?;
+        self.check_continues(path, &header)?;
         if header.bytes != bytes.len() as u64 {
             let reason = format!("the file has {} bytes, it was made with {}", bytes.len(), header.bytes);
             let offset = header.bytes.min(bytes.len() as u64);
-            return Err(Stop::Corrupt { offset, reason });
+            return Err(corrupt(offset, reason));
         }
         let mut scan = SegmentScan::new(&bytes, &header);
         let mut logged = header.previous_last;
@@ -169,7 +166,7 @@ impl<'d> LogReader<'d> {
                 Step::Batch(batch) => batch,
                 Step::End(End::Clean) => break None,
                 Step::End(End::Torn(torn)) => break Some(torn),
-                Step::End(End::Corrupt { offset, reason }) => return Err(Stop::Corrupt { offset, reason }),
+                Step::End(End::Corrupt { offset, reason }) => return Err(corrupt(offset, reason)),
             };
             for record in batch.records() {
                 let record = record.expect("a checked batch");
@@ -203,54 +200,37 @@ impl<'d> LogReader<'d> {
         self.before.as_ref()
     }
 
-    /// The file a failure to read `file` is about: the one before, if that one lacks its end.
-    pub(crate) fn blamed(&self, file: &Path) -> PathBuf {
-        let cut = self.before.as_ref().filter(|before| before.torn.is_some());
-        cut.map_or(file, |before| &before.path).to_path_buf()
-    }
-
-    fn check_continues(&self, header: &SegmentHeader) -> Result<(), Stop> {
+    /// Whether a segment continues the one that was read last. If that one lacks its end, the damage is there.
+    pub(crate) fn check_continues(&self, path: &Path, header: &SegmentHeader) -> Result<(), Stop> {
         let Some(before) = &self.before else { return Ok(()) };
-        if let Some(torn) = before.torn {
-            let reason = "a batch is missing here that was durable: a later segment continues it".into();
+        let (store, number) = (before.header.store, before.header.number + 1);
+        if (store, number) != (header.store, header.number) {
+            let reason = format!(
+                "it is segment {} of store {:x}, but the one before it is segment {} of store {store:x}",
+                header.number,
+                header.store,
+                number - 1
+            );
+            let file = path.to_path_buf();
             return Err(Stop::Corrupt {
-                offset: torn.offset,
+                file,
+                offset: 0,
                 reason,
             });
         }
-        let (mine, theirs) = (
-            (
-                before.header.store,
-                before.header.number + 1,
-                before.end,
-                before.logged,
-                before.chain,
-            ),
-            (
-                header.store,
-                header.number,
-                header.previous_end,
-                header.previous_last,
-                header.chain,
-            ),
-        );
-        if mine == theirs {
+        let end = (before.end, before.logged, before.chain);
+        if before.torn.is_none() && end == (header.previous_end, header.previous_last, header.chain) {
             return Ok(());
         }
         let reason = format!(
-            "segment {} of store {:x} continues offset {} (zxid {}) of the segment before it, but {} is segment {} of \
-             store {:x} and ends at offset {} (zxid {})",
-            header.number,
-            header.store,
+            "batches are missing here that were durable: {} continues offset {}, zxid {}, and this one ends with zxid {}",
+            path.display(),
             header.previous_end,
             header.previous_last,
-            before.path.display(),
-            before.header.number,
-            before.header.store,
-            before.end,
             before.logged
         );
-        Err(Stop::Corrupt { offset: 0, reason })
+        let (file, offset) = (before.path.clone(), before.end);
+        Err(Stop::Corrupt { file, offset, reason })
     }
 
     fn verdict(self) -> Verdict {

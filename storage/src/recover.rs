@@ -324,10 +324,13 @@ fn replay(
     };
     let mut reader = LogReader::new(places.disk);
     for (segment, header) in manifest.segments.iter().zip(headers).skip(start) {
+        let path = places.log.join(segment.name());
+        reader
+            .check_continues(&path, header)
+            .map_err(|stop| stopped(stop, &path, recovered.state))?;
         if header.base > recovered.state {
             return Err(incomplete(places, header, recovered));
         }
-        let path = places.log.join(segment.name());
         let mut take = |item: LogItem<'_>| {
             if item.zxid <= recovered.state {
                 return Ok(());
@@ -341,25 +344,7 @@ fn replay(
             Ok(())
         };
         let read = reader.segment(&path, &mut take);
-        read.map_err(|stop| match stop {
-            Stop::Io(error) => OpenError::Io {
-                what: "read",
-                path: path.clone(),
-                error,
-            },
-            Stop::Refused { offset, zxid, reason } => OpenError::Refused {
-                file: path.clone(),
-                offset,
-                zxid,
-                reason,
-            },
-            Stop::Corrupt { offset, reason } => OpenError::Corrupt {
-                file: reader.blamed(&path),
-                offset,
-                after: Some(recovered.state),
-                reason,
-            },
-        })?;
+        read.map_err(|stop| stopped(stop, &path, recovered.state))?;
         recovered.report.segments += 1;
     }
     recovered.last = reader.before().cloned();
@@ -374,6 +359,28 @@ fn replay(
         })
     });
     Ok(())
+}
+
+fn stopped(stop: Stop, path: &Path, state: Zxid) -> OpenError {
+    match stop {
+        Stop::Io(error) => OpenError::Io {
+            what: "read",
+            path: path.to_path_buf(),
+            error,
+        },
+        Stop::Refused { offset, zxid, reason } => OpenError::Refused {
+            file: path.to_path_buf(),
+            offset,
+            zxid,
+            reason,
+        },
+        Stop::Corrupt { file, offset, reason } => OpenError::Corrupt {
+            file,
+            offset,
+            after: Some(state),
+            reason,
+        },
+    }
 }
 
 /// The log begins behind the state: a snapshot that was passed over would be needed.

@@ -70,10 +70,13 @@ impl fmt::Display for Report {
                 let path = path.display();
                 write!(
                     f,
-                    "; torn end cut: {path}, offset {offset}, {bytes} bytes of a write that was never finished"
+                    "; torn end cut: {path}, offset {offset}, {bytes} bytes of a last write of which a part is missing"
                 )?;
                 if let Some((first, last)) = zxids {
-                    write!(f, " (zxid {first} to {last}, acknowledged to nobody)")?;
+                    write!(
+                        f,
+                        " (zxid {first} to {last}; if no crash explains it, the disk lost what it had)"
+                    )?;
                 }
             }
         }
