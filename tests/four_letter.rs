@@ -87,6 +87,8 @@ fn a_word_may_come_in_any_shape() {
             assert_eq!(probe(address, &[b"r", b"uo", b"k"], half_close), "imok");
             assert!(probe(address, &[b"mn", b"tr\n"], half_close).contains("zk_znode_count\t5\n"));
         }
+        // What comes after the end resets the connection, and the answer survives it.
+        assert_eq!(probe(address, &[b"ruok", b"\n"], false), "imok");
         assert_eq!(probe(address, &[b"gtmk"], false), "306");
         assert_eq!(probe(address, &[b"stmk\0\0\0\0\0\0", b"\x01\x02"], true), "258");
         assert_eq!(probe(address, &[b"gtmk"], false), "258");
@@ -103,6 +105,31 @@ fn a_word_may_come_in_any_shape() {
             peers::Received::Closed,
             "after the handshake it is a frame's length"
         );
+    });
+}
+
+#[test]
+fn who_does_not_read_the_answer_is_closed() {
+    let lines = [ALL_WORDS, "nio.sessionlessCnxnTimeout=1000"];
+    on_both(&lines, |server| {
+        let (mut holder, _) = RawClient::open(server.address(), &Attach::default());
+        // The answer to wchc is made larger than what the kernel holds for a reader that sleeps.
+        let long = "x".repeat(60_000);
+        for index in 0..400 {
+            let body = path(&format!("/{long}{index}")).bool(true).0;
+            assert_eq!(holder.call(index, EXISTS, &body, &mut Vec::new()).err, -101);
+        }
+        let mut sleeper = TcpStream::connect(server.address()).expect("connect");
+        sleeper.write_all(b"wchc").expect("send");
+        let alive = || number(&ask(server, "mntr"), "zk_num_alive_connections");
+        assert_eq!(alive(), 3, "the holder, the sleeper and the asking one");
+        assert!(
+            wait_until(Duration::from_secs(5), || alive() == 2),
+            "the sleeper is closed"
+        );
+        assert_eq!(number(&ask(server, "mntr"), "zk_sessionless_connections_expired"), 1);
+        let whole = ask(server, "wchc").len();
+        assert!(whole > 24_000_000, "{whole} bytes for one who reads");
     });
 }
 

@@ -129,9 +129,10 @@ impl Conn {
         self.stage.get()
     }
 
-    /// Whether it still has no session.
+    /// Whether it has no session and none is being made: it may not stay for long, even if it does not read the
+    /// answer to its four-letter word.
     pub fn is_sessionless(&self) -> bool {
-        matches!(self.stage.get(), Stage::Fresh)
+        matches!(self.stage.get(), Stage::Fresh | Stage::Asked | Stage::Ending) && self.session.get().is_none()
     }
 
     /// Moves on; never back.
