@@ -124,7 +124,7 @@ fn who_does_not_read_the_answer_is_closed() {
         let alive = || number(&ask(server, "mntr"), "zk_num_alive_connections");
         assert_eq!(alive(), 3, "the holder, the sleeper and the asking one");
         assert!(
-            wait_until(Duration::from_secs(5), || alive() == 2),
+            wait_until(Duration::from_secs(10), || alive() == 2),
             "the sleeper is closed"
         );
         assert_eq!(number(&ask(server, "mntr"), "zk_sessionless_connections_expired"), 1);
