@@ -70,8 +70,8 @@ pub struct Conn {
     pub origin: Origin,
     /// The client's address.
     pub peer: SocketAddr,
-    /// When it was accepted, monotonic ms.
-    pub accepted_ms: u64,
+    /// When it was accepted, or the answer to its four-letter word was queued; monotonic ms.
+    pub touched_ms: Cell<u64>,
     /// When its session was last heard of.
     pub heart: Heart,
     stream: Rc<Stream>,
@@ -105,7 +105,7 @@ impl Conn {
         Conn {
             origin,
             peer,
-            accepted_ms: clock.ms(),
+            touched_ms: Cell::new(clock.ms()),
             stats: ConnStats::new(clock.wall_ms()),
             connect_ms: Cell::new(0),
             place: Cell::new(Some(place)),
@@ -131,9 +131,10 @@ impl Conn {
         self.stage.get()
     }
 
-    /// Whether it still has no session.
+    /// Whether it has no session and none is being made: it may not stay for long, even if it does not read the
+    /// answer to its four-letter word.
     pub fn is_sessionless(&self) -> bool {
-        matches!(self.stage.get(), Stage::Fresh)
+        matches!(self.stage.get(), Stage::Fresh | Stage::Ending) && self.session.get().is_none()
     }
 
     /// Moves on; never back.

@@ -186,7 +186,7 @@ impl Core {
             let connections: Vec<Rc<Conn>> = self.connections.borrow().iter().flatten().cloned().collect();
             for conn in connections
                 .iter()
-                .filter(|conn| conn.is_sessionless() && conn.accepted_ms < oldest)
+                .filter(|conn| conn.is_sessionless() && conn.touched_ms.get() < oldest)
             {
                 self.numbers.borrow_mut().sessionless_expired += 1;
                 conn.abort();
@@ -267,7 +267,7 @@ impl Core {
         let sessionless_ms = self.shared.options.sessionless_ms.max(1);
         let due_ms = match conn.session() {
             Some(_) => conn.heart.last() + conn.timeout_ms.get().max(0) as u64,
-            None => conn.accepted_ms + sessionless_ms,
+            None => conn.touched_ms.get() + sessionless_ms,
         };
         (due_ms / sessionless_ms + 1) * sessionless_ms
     }

@@ -82,6 +82,7 @@ impl Core {
         conn.out.borrow_mut().extend_from_slice(text.as_bytes());
         let packets = text.len().div_ceil(PACKET_BYTES) as u64;
         conn.stats.note_sent(packets);
+        conn.touched_ms.set(self.shared.clock.ms());
         self.numbers.borrow_mut().sent += packets;
         // Wakes the connection's own task, which sends, forgets and closes.
         conn.set_stage(Stage::Ending);
