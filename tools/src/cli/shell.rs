@@ -17,6 +17,7 @@ use super::failure::{Failure, Outcome};
 use super::launch::Launch;
 use super::screen::Screen;
 use super::session::Session;
+use super::watches::LAST_WORDS;
 use super::words;
 
 /// Commands `history` shows beside itself.
@@ -225,6 +226,8 @@ impl Shell {
             "printwatches" => match words.get(1) {
                 None => Answer::PrintWatches(self.screen.prints_events()),
                 Some(word) => {
+                    // What happened before is judged by the old setting.
+                    tokio::time::sleep(LAST_WORDS).await;
                     self.screen.set_prints_events(word == "on");
                     Answer::Nothing
                 }
