@@ -7,14 +7,21 @@
 #[path = "../../tests/peers/mod.rs"]
 mod peers;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use regex::Regex;
 
-use peers::{Engine, JavaServer, Peer, RingServer, cache_dir, zookeeper_jars};
+use peers::{Engine, JavaServer, Peer, RingServer, cache_dir, wait_until, zookeeper_jars};
+
+/// A line of a script at which events in flight get time to be printed. The end of a script is one, too.
+const PAUSE: &str = "#pause\n";
+/// That time: Apache prints events from a thread of its own.
+const EVENTS_SETTLE: Duration = Duration::from_millis(300);
 
 /// What a shell left behind.
 #[derive(Debug)]
@@ -79,17 +86,61 @@ fn run(shell: Shell, server: &dyn Peer, words: &[&str], lines: &str) -> Ran {
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", command.get_program()));
     let mut stdin = child.stdin.take().expect("piped");
+    let (out, err) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let port = server.address().port().to_string();
-    stdin
-        .write_all(lines.replace("PORT", &port).as_bytes())
-        .expect("write to the shell");
+    let mut sent = 0;
+    for part in lines.split_inclusive(PAUSE) {
+        let part = part.trim_end_matches(PAUSE);
+        sent += part.lines().count();
+        // A shell that quit reads no more.
+        let _ = stdin.write_all(part.replace("PORT", &port).as_bytes());
+        let prompt = format!(") {sent}] ");
+        let caught_up = || out.text().contains(&prompt) || child.try_wait().is_ok_and(|ended| ended.is_some());
+        assert!(
+            wait_until(Duration::from_secs(60), caught_up),
+            "{prompt:?} never came: {}",
+            out.text()
+        );
+        std::thread::sleep(EVENTS_SETTLE);
+    }
     drop(stdin);
-    let output = child.wait_with_output().expect("the shell's output");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").replace(&port, "PORT");
+    let exit = child.wait().expect("the shell's end").code();
+    let text = |gathered: Gathered| gathered.all().replace(&port, "PORT");
     Ran {
-        out: text(output.stdout),
-        err: text(output.stderr),
-        exit: output.status.code(),
+        out: text(out),
+        err: text(err),
+        exit,
+    }
+}
+
+/// What a pipe brings, while it comes.
+struct Gathered {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+fn gather(pipe: Option<impl Read + Send + 'static>) -> Gathered {
+    let mut pipe = pipe.expect("piped");
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let into = bytes.clone();
+    let reader = std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+            into.lock().unwrap().extend_from_slice(&chunk[..count]);
+        }
+    });
+    Gathered { bytes, reader }
+}
+
+impl Gathered {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// Everything, once the pipe has closed.
+    fn all(self) -> String {
+        self.reader.join().expect("the reader");
+        String::from_utf8(self.bytes.lock().unwrap().clone()).expect("UTF-8")
     }
 }
 
@@ -167,14 +218,19 @@ fn segments(rest: &str) -> Vec<(String, usize, String)> {
         (
             mark[1].replace("CONNECTING", "CONNECTED"),
             mark[2].parse().unwrap(),
-            sorted_ephemerals(&text),
+            sorted_sets(&text),
         )
     };
     marks.iter().zip(ends).map(segment).collect()
 }
 
-/// getEphemerals comes in the order of a hash set.
-fn sorted_ephemerals(text: &str) -> String {
+/// getEphemerals and whoami come in the order of a hash set.
+fn sorted_sets(text: &str) -> String {
+    if let Some(users) = text.strip_prefix("Auth scheme: User\n") {
+        let mut users: Vec<&str> = users.lines().collect();
+        users.sort_unstable();
+        return users.join("\n");
+    }
     let Some(inner) = text.strip_prefix("[/").and_then(|text| text.strip_suffix(']')) else {
         return text.to_owned();
     };
@@ -203,7 +259,7 @@ fn compare(name: &str, script: &str, theirs: &Ran, ours: &Ran) -> Vec<String> {
     let ((their_events, their_rest), (our_events, our_rest)) =
         (events_and_rest(&theirs.out), events_and_rest(&ours.out));
     let (their_segments, our_segments) = (segments(&their_rest), segments(&our_rest));
-    let lines: Vec<&str> = script.lines().collect();
+    let lines: Vec<&str> = script.lines().filter(|line| *line != PAUSE.trim_end()).collect();
     let mut accepted_count = 0;
     let mut differences = Vec::new();
     for (at, line) in lines.iter().enumerate() {
