@@ -135,8 +135,8 @@ impl Session {
     }
 
     /// A look at the session for another thread.
-    pub fn peek(&self) -> Option<Peek> {
-        Some(Peek(self.view.clone()))
+    pub fn peek(&self) -> Peek {
+        Peek(self.view.clone())
     }
 
     /// The state now.

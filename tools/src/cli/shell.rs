@@ -95,7 +95,7 @@ impl Shell {
         let asked = children.subscribe();
         let handle = tokio::runtime::Handle::current();
         let ask = move |path: &str| {
-            let client = asked.borrow().clone().and_then(|peek| peek.client());
+            let client = asked.borrow().client();
             client
                 .and_then(|client| handle.block_on(client.list_children(path)).ok())
                 .unwrap_or_default()
