@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl Peer for RingServer {
 
     fn start(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
+        let mut command = Command::new(server_binary());
         command
             .env("SERVER_JVMFLAGS", &self.flags)
             .arg("start-foreground")
@@ -108,6 +108,21 @@ impl Peer for RingServer {
     fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.directory.path().join("output.log")).unwrap_or_default()).into_owned()
     }
+}
+
+/// The server's program: cargo names it to this package's tests; tests of other packages find it beside themselves.
+fn server_binary() -> PathBuf {
+    if let Some(program) = option_env!("CARGO_BIN_EXE_zk-server") {
+        return program.into();
+    }
+    let test = std::env::current_exe().expect("the test's own path");
+    let program = test.ancestors().nth(2).expect("target directory").join("zk-server");
+    assert!(
+        program.exists(),
+        "{} is missing: cargo build --bin zk-server",
+        program.display()
+    );
+    program
 }
 
 /// The text of a zoo.cfg: the fixed keys, `more`, then `lines`, where a later key replaces an earlier one.

@@ -25,6 +25,9 @@ const RECONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long `close` waits for the server's answer.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a refused session may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The states of `ZooKeeper.States` that a shell can be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -132,8 +135,8 @@ impl Session {
     }
 
     /// A look at the session for another thread.
-    pub fn peek(&self) -> Option<Peek> {
-        Some(Peek(self.view.clone()))
+    pub fn peek(&self) -> Peek {
+        Peek(self.view.clone())
     }
 
     /// The state now.
@@ -183,6 +186,13 @@ impl Session {
                 KeeperErrorCode = ConnectionLoss",
             )),
         }
+    }
+
+    /// Waits a moment for a session that is ending to have ended.
+    pub async fn wait_for_end(&self) {
+        let mut views = self.view.subscribe();
+        let ended = views.wait_for(|view| !view.state.is_alive());
+        let _ = tokio::time::timeout(END_PATIENCE, ended).await;
     }
 
     /// Closes the session; the server deletes its ephemerals (`ZooKeeper#close`). Nothing on a dead one.

@@ -17,6 +17,7 @@ use super::failure::{Failure, Outcome};
 use super::launch::Launch;
 use super::screen::Screen;
 use super::session::Session;
+use super::watches::LAST_WORDS;
 use super::words;
 
 /// Commands `history` shows beside itself.
@@ -94,7 +95,7 @@ impl Shell {
         let asked = children.subscribe();
         let handle = tokio::runtime::Handle::current();
         let ask = move |path: &str| {
-            let client = asked.borrow().clone().and_then(|peek| peek.client());
+            let client = asked.borrow().client();
             client
                 .and_then(|client| handle.block_on(client.list_children(path)).ok())
                 .unwrap_or_default()
@@ -225,6 +226,8 @@ impl Shell {
             "printwatches" => match words.get(1) {
                 None => Answer::PrintWatches(self.screen.prints_events()),
                 Some(word) => {
+                    // What happened before is judged by the old setting.
+                    tokio::time::sleep(LAST_WORDS).await;
                     self.screen.set_prints_events(word == "on");
                     Answer::Nothing
                 }

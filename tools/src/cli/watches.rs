@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use zookeeper_client::{EventType, OneshotWatcher, PersistentWatcher, WatchedEvent};
@@ -14,6 +15,9 @@ use super::screen::{Event, Screen};
 
 /// How many events are remembered to know a repeated one; several receivers of one message run within moments.
 const RECENT_COUNT_MAX: usize = 64;
+
+/// Time for events that came before a removal to be printed before it.
+pub const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +173,9 @@ impl Watches {
 
 /// Ends the tasks and waits until their receivers are gone, so that the crate's removal precedes the next request.
 async fn drop_all(watches: Vec<Watch>) {
+    if !watches.is_empty() {
+        tokio::time::sleep(LAST_WORDS).await;
+    }
     for watch in watches {
         watch.task.abort();
         let _ = watch.task.await;

@@ -17,12 +17,12 @@ pub(super) async fn addauth(line: &Parsed, cx: &mut Context<'_>) -> Outcome<Answ
     let auth = line.args.get(2).cloned().unwrap_or_default().into_bytes();
     let client = cx.client("").await?;
     // A refusal ends the session, which the event tells; the command itself never fails (`ZooKeeper#addAuthInfo`).
-    if client.auth(scheme, &auth).await.is_ok() {
-        cx.session
-            .credentials
-            .lock()
-            .expect("no panic under this lock")
-            .push((scheme.clone(), auth));
+    match client.auth(scheme, &auth).await {
+        Ok(()) => {
+            let mut credentials = cx.session.credentials.lock().expect("no panic under this lock");
+            credentials.push((scheme.clone(), auth));
+        }
+        Err(_) => cx.session.wait_for_end().await,
     }
     Ok(Answer::Nothing)
 }

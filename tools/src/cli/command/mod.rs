@@ -126,7 +126,6 @@ fn part(command: &'static Command, words: &[String], cx: &mut Context<'_>) -> Ou
         ));
     }
     let (least, most) = arg_counts(command.name);
-    // `-m` decides before the rest of addWatch is looked at; everything else only counts.
     if line.args.len() < least || line.args.len() > most {
         return Err(usage());
     }
