@@ -1,6 +1,6 @@
 //! Reply headers and reply records.
 //!
-//! A [`Reply`] is built where the answer is known and written straight into the connection's output.
+//! A reply is built where the answer is known and written straight into the connection's output.
 
 use super::acl::{Acl, Id, write_list};
 use super::error::ErrorCode;
