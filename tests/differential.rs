@@ -183,7 +183,10 @@ fn explain(
         }
         Err(_) => false,
     };
-    if ![&first.ours, &first.theirs].iter().any(|seen| seen.contains(&Seen::Gone)) {
+    if ![&first.ours, &first.theirs]
+        .iter()
+        .any(|seen| seen.contains(&Seen::Gone))
+    {
         shrink(steps, Duration::from_secs(20), &mut fails);
     }
     let (script, found, shrunk) = match last {

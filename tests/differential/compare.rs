@@ -52,7 +52,11 @@ pub fn compare(
     for (index, step) in steps.iter().enumerate() {
         let gone = |seen: &[Vec<Seen>]| seen[index].contains(&Seen::Gone);
         if gone(&ours) || gone(&theirs) {
-            return Err(Difference { step: index, ours: ours[index].clone(), theirs: theirs[index].clone() });
+            return Err(Difference {
+                step: index,
+                ours: ours[index].clone(),
+                theirs: theirs[index].clone(),
+            });
         }
         tally.operations += operations(step, &ours[index]);
         tally.compared += ours[index].len();
