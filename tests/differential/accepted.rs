@@ -55,6 +55,19 @@ pub const ACCEPTED: &[Accepted] = &[
             null && ours.len() == theirs.len() && pairs().all(|(mine, other)| nulls(&mine, -5) && nulls(&other, 0))
         },
     },
+    Accepted {
+        name: "replay of what may not be read",
+        reason: "setWatches of a Java server tells of changes to nodes that the client may not read (DataTree#setWatches \
+                 checks no ACL, though live events are filtered since 3.9.2); ours filters both (reliability.md 0.6)",
+        matches: |_, ours, theirs| {
+            let mut rest = ours.iter().peekable();
+            let replay = |seen: &Seen| matches!(seen, Seen::Event { zxid, .. } if zxid == "-1");
+            theirs
+                .iter()
+                .all(|seen| rest.next_if_eq(&seen).is_some() || replay(seen))
+                && rest.peek().is_none()
+        },
+    },
 ];
 
 /// The same without how far replies advanced.
