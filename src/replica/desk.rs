@@ -209,6 +209,11 @@ impl Replica {
                 Err(code) => {
                     self.tree.roll_back(checkpoint);
                     self.pipeline.fired().truncate(fired_before);
+                    // Where Java's code throws something of its own, a null in a path or an ACL, no operation has
+                    // failed but the whole request (`PrepRequestProcessor#pRequest`, catch of Exception).
+                    if code == ErrorCode::MarshallingError {
+                        return (Txn::Error(code.code()), WriteReply::Error(code));
+                    }
                     return failed_multi(changes, code, ops.len());
                 }
             }

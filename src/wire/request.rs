@@ -468,16 +468,16 @@ fn settle_kind(mut create: Create<'_>) -> Decoded<Create<'_>> {
 
 /// A createTTL whose flags ask for no time to live is an ordinary create in a multi (`Op#create`).
 fn settle_ttl_kind(mut create: Create<'_>) -> Decoded<Create<'_>> {
-    require_acl(&create)?;
     match create.flags {
-        5 | 6 => {}
+        5 | 6 => return Ok(create),
         4 => (create.kind, create.ttl) = (CreateKind::Container, -1),
         _ => (create.kind, create.ttl) = (CreateKind::Plain, -1),
     }
+    require_acl(&create)?;
     Ok(create)
 }
 
-/// A null ACL list does not decode in a multi (`Op.Create` copies the list), though it does alone.
+/// A null ACL list does not decode in a multi, though it does alone and in a createTTL with a TTL flag: -5 and no zxid on a running 3.9.5.
 fn require_acl(create: &Create<'_>) -> Decoded<()> {
     match create.acl {
         Some(_) => Ok(()),

@@ -226,7 +226,16 @@ impl Maker {
             let request = self.any();
             let known = matches!(request.op, 1..=9 | 11 | 12 | 14..=19 | 21 | 22 | 101 | 103..=107);
             // An undecodable multi takes a zxid in Java (accepted.rs): alone in its step it disturbs no other answer.
-            let odd = ["not for a multi", "cut to", "flags=7", "flags=99", "flags=-1"];
+            let odd = [
+                "not for a multi",
+                "cut to",
+                "flags=5",
+                "flags=6",
+                "flags=7",
+                "flags=99",
+                "flags=-1",
+                "null",
+            ];
             let doubtful = request.op == 14 && odd.iter().any(|each| request.note.contains(each));
             if known && !doubtful {
                 return request;
