@@ -126,6 +126,10 @@ impl Maker {
 
     /// Long enough for a whole script even on a busy machine; the servers' minimum is 15 s, their maximum 60 s.
     fn timeout(&mut self) -> i32 {
+        if self.taste.expiry {
+            // There the minimum is short, and no session but the chosen one may expire.
+            return self.random.of(&[30_000, 40_000, 60_000, 60_001, i32::MAX]);
+        }
         self.random.of(&[
             30_000,
             30_000,
