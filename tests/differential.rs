@@ -154,13 +154,20 @@ fn hunt(what: &str, servers: [Box<dyn Peer>; 2], first: u64, operations: usize, 
         seed += 1;
     }
     println!(
-        "{what}: {} operations, {} answers compared, seeds {}..{seed}, {:.1} s; accepted differences: {:?}",
+        "{what}: {} operations, {} answers compared, seeds {}..{seed}, {:.1} s;",
         tally.operations,
         tally.compared,
         only.unwrap_or(first),
-        started.elapsed().as_secs_f64(),
-        tally.accepted
+        started.elapsed().as_secs_f64()
     );
+    for each in accepted {
+        println!(
+            "    accepted {} times: {}: {}",
+            tally.accepted.get(each.name).unwrap_or(&0),
+            each.name,
+            each.reason
+        );
+    }
 }
 
 /// The difference, and the shortest script that still shows one.
@@ -187,7 +194,7 @@ fn explain(
         .iter()
         .any(|seen| seen.contains(&Seen::Gone))
     {
-        shrink(steps, Duration::from_secs(20), &mut fails);
+        shrink(steps, Duration::from_secs(8), &mut fails);
     }
     let (script, found, shrunk) = match last {
         Some((script, found)) => (script, found, "shortened"),

@@ -90,8 +90,12 @@ fn on_both(lines: &[&str], scenario: impl Fn(&mut RingServer)) {
         let properties: Vec<&str> = properties.iter().map(|property| &property[2..]).collect();
         let mut server = RingServer::launch_with(engine, &lines, &properties);
         let named = wait_until(Duration::from_secs(10), || server.output().contains(engine.key()));
-        assert!(named, "the server names its engine:
-{}", server.output());
+        assert!(
+            named,
+            "the server names its engine:
+{}",
+            server.output()
+        );
         scenario(&mut server);
         assert_eq!(server.terminate(), Some(0), "an orderly end:\n{}", server.output());
     }
