@@ -99,6 +99,7 @@ impl Watches {
     /// Drops the watches of these kinds on a path; the crate tells the server. Gives whether there was any, and
     /// prints what Java's client says of each kind.
     pub async fn remove(&self, path: &str, kinds: &[Kind]) -> bool {
+        self.let_events_arrive().await;
         let found = self.take(|watch| watch.path == path && kinds.contains(&watch.kind));
         let mut names: Vec<&str> = found.iter().map(|watch| watch.kind.removed()).collect();
         names.sort_unstable();
@@ -112,7 +113,15 @@ impl Watches {
 
     /// Drops all watches without a word; for the end of a session.
     pub async fn forget_all(&self) {
+        self.let_events_arrive().await;
         drop_all(self.take(|_| true)).await;
+    }
+
+    /// A watch whose event came before its removal has fired and is gone; its task only needs a turn.
+    async fn let_events_arrive(&self) {
+        if !self.lock().watches.is_empty() {
+            tokio::time::sleep(LAST_WORDS).await;
+        }
     }
 
     fn add<F>(&self, kind: Kind, path: &str, task: impl FnOnce(u64) -> F)
@@ -173,9 +182,6 @@ impl Watches {
 
 /// Ends the tasks and waits until their receivers are gone, so that the crate's removal precedes the next request.
 async fn drop_all(watches: Vec<Watch>) {
-    if !watches.is_empty() {
-        tokio::time::sleep(LAST_WORDS).await;
-    }
     for watch in watches {
         watch.task.abort();
         let _ = watch.task.await;
