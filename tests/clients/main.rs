@@ -12,6 +12,7 @@ mod peers;
 mod scenario;
 mod stage;
 
+mod c;
 mod go;
 mod java;
 mod kazoo;
