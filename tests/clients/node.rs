@@ -20,7 +20,7 @@ fn node_zookeeper_client() {
             .args(["ci", "--silent", "--no-audit", "--no-fund"])
             .current_dir(dir));
     });
-    play("node-zookeeper-client 1.1.3", &[COMMON, &["trees"]].concat(), || {
+    play("node-zookeeper-client 1.1.3", &[COMMON, &["mkdirp"]].concat(), || {
         let mut command = Command::new("node");
         command
             .arg(source("node/scenario.js"))

@@ -1,4 +1,4 @@
-// node-zookeeper-client against one server: the steps every client shows, then its own mkdirp and removeRecursive.
+// node-zookeeper-client against one server: the steps every client shows, then its own mkdirp.
 // A step's name is printed only after everything in it held.
 //
 // The client takes version 0 for "any", so the versions that must matter here start at 1.
@@ -26,8 +26,8 @@ function ask(what) {
 }
 
 async function until(holds) {
-    for (const end = Date.now() + 20000; !(await holds()); await new Promise((go) => setTimeout(go, 20))) {
-        assert(Date.now() < end, 'waited in vain for ' + holds);
+    for (const end = Date.now() + 30000; !(await holds()); await new Promise((go) => setTimeout(go, 20))) {
+        assert(Date.now() < end, 'waited in vain for ' + holds + '; states ' + (zk && zk.states));
     }
 }
 
@@ -273,14 +273,17 @@ async function cutResetsWatches() {
 
 async function restartKeepsSession() {
     zk.close();
-    zk = await client(SERVER, 30000);
-    const other = await client(SERVER, 30000);
+    // Behind the closed door: a server that accepts before it serves, as Apache's does, would leave this client stuck.
+    zk = await client(PROXY, 30000);
+    const other = await client(PROXY, 30000);
     const path = await create(ROOT + '/restart', 'kept', CreateMode.EPHEMERAL, other);
     const session = hex(other.getSessionId());
     const events = [];
     await call(other, 'getData', path, told(events));
     const before = await exists(ROOT);
+    await ask('hold');
     await ask('restart');
+    await ask('release');
     const back = (client) => client.states.includes('DISCONNECTED') && client.states.at(-1) === 'SYNC_CONNECTED';
     await until(() => back(zk) && back(other));
     assert.deepStrictEqual(await exists(ROOT), before);
@@ -292,6 +295,8 @@ async function restartKeepsSession() {
 }
 
 async function sessionExpires() {
+    zk.close();
+    zk = await client();
     const other = await client(PROXY, 2000);
     const path = await create(ROOT + '/expires', '', CreateMode.EPHEMERAL, other);
     await ask('hold');
@@ -300,13 +305,11 @@ async function sessionExpires() {
     await until(() => other.states.includes('EXPIRED'));
 }
 
-async function trees() {
-    const [made] = await call(zk, 'mkdirp', ROOT + '/deep/er/still', Buffer.from('x'));
-    assert.strictEqual(made, ROOT + '/deep/er/still');
-    const [below] = await call(zk, 'listSubTreeBFS', ROOT + '/deep');
-    assert.deepStrictEqual(below, ['', '/er', '/er/still'].map((end) => ROOT + '/deep' + end));
-    await call(zk, 'removeRecursive', ROOT);
-    assert.strictEqual(await exists(ROOT), null);
+/** The client's `removeRecursive` is left out: with its own version of `async` it overlooks the deepest nodes. */
+async function mkdirp() {
+    const deep = ROOT + '/deep/er/still';
+    assert.deepStrictEqual(await call(zk, 'mkdirp', deep, Buffer.from('x')), [deep]);
+    assert.strictEqual(String((await call(zk, 'getData', deep))[0]), 'x');
 }
 
 (async () => {
@@ -316,7 +319,7 @@ async function trees() {
         'multi-succeeds': multiSucceeds, 'multi-fails-whole': multiFailsWhole, 'errors-are-mapped': errorsAreMapped,
         'auth-and-acl': authAndAcl, 'large-data': largeData, 'pipelined': pipelined,
         'cut-keeps-session': cutKeepsSession, 'cut-resets-watches': cutResetsWatches,
-        'restart-keeps-session': restartKeepsSession, 'session-expires': sessionExpires, 'trees': trees,
+        'restart-keeps-session': restartKeepsSession, 'session-expires': sessionExpires, 'mkdirp': mkdirp,
     })) {
         await step();
         console.log('ok ' + name);
