@@ -8,7 +8,7 @@
 //! | `*.tmp` | a segment, snapshot or manifest was made | removed |
 //! | unlisted segment without a batch, newest | a segment was begun | removed |
 //! | unlisted segment older than all listed ones | purging | removed |
-//! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted` |
+//! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted`, removed by the next start |
 //! | torn last batch | a batch was written | overwritten with zeros, and reported |
 //!
 //! Everything else is damage and refused, naming file and offset: a listed file that is missing, an unlisted segment
@@ -207,6 +207,10 @@ fn find_leftovers(places: Places<'_>, manifest: &Manifest) -> Result<Leftovers, 
 
 /// A temporary file of ours; others may have theirs here.
 fn is_temporary(name: &str) -> bool {
+    // What one start set aside, the next one removes: a server that is killed again and again does not fill its disk.
+    if let Some(name) = name.strip_suffix(".unlisted") {
+        return parse_snapshot_name(name).is_some();
+    }
     let Some(name) = name.strip_suffix(".tmp") else {
         return false;
     };
