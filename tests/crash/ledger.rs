@@ -180,10 +180,10 @@ fn apply(write: &Write, nodes: &mut Nodes, created: &mut u32) {
     match write {
         Write::Create(number) => {
             let name = format!("n{number}");
-            if !nodes.contains_key(&name) {
-                nodes.insert(name, (number.to_string(), 0));
+            nodes.entry(name).or_insert_with(|| {
                 *created += 1;
-            }
+                (number.to_string(), 0)
+            });
         }
         Write::Set(number, value) => set(nodes, &format!("n{number}"), value.to_string()),
         Write::Delete(number) => {
