@@ -209,6 +209,31 @@ fn a_pinned_reader_holds_what_it_needs_and_no_more() {
 }
 
 #[test]
+fn a_path_is_copied_once_in_a_generation() {
+    let mut trie = Trie::new(1);
+    (0..1000u32).for_each(|number| trie.put(&number.to_be_bytes(), &[b"old"]));
+    let _reader = trie.reader();
+    (0..50).for_each(|_| trie.put(&7u32.to_be_bytes(), &[b"new"]));
+    let retired = trie.retired_len();
+    assert!((51..60).contains(&retired), "50 leaves and one path, not {retired}");
+}
+
+#[test]
+fn what_was_added_and_removed_leaves_the_same_shape() {
+    let mut trie = Trie::new(1);
+    (0..1000u32).for_each(|number| trie.put(&number.to_be_bytes(), &[b"v"]));
+    let before = trie.bytes();
+    (1000..3000u32).for_each(|number| trie.put(&number.to_be_bytes(), &[b"v"]));
+    (1000..3000u32).for_each(|number| assert!(trie.remove(&number.to_be_bytes())));
+    trie.reclaim(usize::MAX);
+    assert_eq!(
+        trie.bytes(),
+        before,
+        "a branch that would hold a single leaf gives way to it"
+    );
+}
+
+#[test]
 fn without_a_reader_nothing_is_held_not_even_by_versions() {
     let mut trie = Trie::new(1);
     trie.put(b"k", &[b"0"]);
