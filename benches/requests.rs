@@ -122,7 +122,7 @@ impl Desk {
             session: self.session,
             xid: 1,
             op,
-            body,
+            body: body.into(),
             ids,
         };
         self.replica.write(&request, NOW, &mut self.log);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::tree::Version;
 use crate::tree::apply::Fired;
 use crate::wire::acl::Id;
@@ -29,7 +31,7 @@ pub struct WriteRequest {
     /// What it is.
     pub op: Op,
     /// The record, which has been decoded once without trouble.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The connection's identities when it asked.
     pub ids: Arc<[Id]>,
 }

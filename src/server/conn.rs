@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::core::Core;
@@ -46,7 +47,7 @@ pub struct Waiting {
     /// Its opcode, if it is one.
     pub op: Option<Op>,
     /// Its record.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The identities when it came.
     pub ids: Arc<[Id]>,
     /// When it was read, monotonic ms.

@@ -4,6 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
+use super::body::{Body, Keeper};
 use super::conn::{Conn, InFlight, Stage, Waiting};
 use super::core::Core;
 use super::message::ToWriter;
@@ -40,6 +43,7 @@ impl Core {
     pub(super) fn feed(self: &Rc<Core>, conn: &Rc<Conn>, input: &mut Vec<u8>) -> usize {
         let mut done = 0;
         let now_ms = self.shared.clock.ms();
+        let keeper = Keeper::new(input);
         let needed = loop {
             let rest = &input[done..];
             if conn.stage() == Stage::Fresh
@@ -60,7 +64,7 @@ impl Core {
                         conn.connect_ms.set(now_ms);
                         self.connect(conn, frame);
                     } else {
-                        self.request(conn, frame, now_ms);
+                        self.request(conn, frame, &keeper, now_ms);
                     }
                     done += consumed;
                 }
@@ -75,7 +79,7 @@ impl Core {
         needed
     }
 
-    fn request(self: &Rc<Core>, conn: &Rc<Conn>, frame: &[u8], read_ms: u64) {
+    fn request(self: &Rc<Core>, conn: &Rc<Conn>, frame: &[u8], keeper: &Keeper<'_>, read_ms: u64) {
         let Ok((header, body)) = RequestHeader::split(frame) else {
             return conn.abort();
         };
@@ -97,25 +101,37 @@ impl Core {
             conn.enqueue(Waiting {
                 xid: header.xid,
                 op,
-                body: body.to_vec(),
+                body: Body::Received(body, keeper).keep(),
                 ids: conn.ids(),
                 read_ms,
                 refused: false,
             });
         } else {
+            let body = Body::Received(body, keeper);
             self.handle(conn, header.xid, op, body, conn.ids(), read_ms);
         }
     }
 
     /// A request whose turn it is.
-    fn handle(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], ids: Arc<[Id]>, read_ms: u64) {
+    fn handle(
+        self: &Rc<Core>,
+        conn: &Rc<Conn>,
+        xid: i32,
+        op: Option<Op>,
+        body: Body<'_>,
+        ids: Arc<[Id]>,
+        read_ms: u64,
+    ) {
         let Some(op) = op else {
             self.reply_header(conn, xid, -1, ErrorCode::Unimplemented.code());
             self.answered(conn);
             return conn.set_stage(Stage::Ending);
         };
-        match Request::read(op, body) {
-            Ok(request) if request.is_write() => self.send_write(conn, xid, InFlight { op, read_ms }, body, ids),
+        match Request::read(op, &body) {
+            Ok(request) if request.is_write() => {
+                let body = body.clone().keep();
+                self.send_write(conn, xid, InFlight { op, read_ms }, body, ids);
+            }
             Ok(request) => {
                 self.read(conn, xid, &request, &ids, InFlight { op, read_ms });
                 self.answered(conn);
@@ -124,7 +140,7 @@ impl Core {
             Err(_) if conn.awaits_write() => conn.requeue(Waiting {
                 xid,
                 op: Some(op),
-                body: body.to_vec(),
+                body: body.clone().keep(),
                 ids,
                 read_ms,
                 refused: true,
@@ -137,7 +153,7 @@ impl Core {
         }
     }
 
-    fn send_write(&self, conn: &Conn, xid: i32, write: InFlight, body: &[u8], ids: Arc<[Id]>) {
+    fn send_write(&self, conn: &Conn, xid: i32, write: InFlight, body: Bytes, ids: Arc<[Id]>) {
         let session = conn.session().expect("an open connection has a session");
         conn.write_sent(write);
         let request = WriteRequest {
@@ -145,7 +161,7 @@ impl Core {
             session,
             xid,
             op: write.op,
-            body: body.to_vec(),
+            body,
             ids,
         };
         self.shared.writer.send(ToWriter::Write(request));
@@ -164,7 +180,7 @@ impl Core {
                 conn,
                 waiting.xid,
                 waiting.op,
-                &waiting.body,
+                Body::Kept(waiting.body),
                 waiting.ids,
                 waiting.read_ms,
             );
