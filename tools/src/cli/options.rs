@@ -232,7 +232,10 @@ mod tests {
     use super::*;
     use crate::cli::catalog::find;
 
-    fn check(line: &str, expected: Result<(&[&str], &[(&str, Option<&str>)]), &str>) {
+    /// Arguments, and options with their values.
+    type Expected<'a> = (&'a [&'a str], &'a [(&'a str, Option<&'a str>)]);
+
+    fn check(line: &str, expected: Result<Expected<'_>, &str>) {
         let words = crate::cli::words::split(line);
         let command = find(&words[0]).unwrap();
         let expected = expected.map_err(|text| format!("org.apache.commons.cli.{text}"));
