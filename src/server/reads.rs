@@ -126,7 +126,7 @@ impl<'a> Reading<'a> {
         match request {
             Request::Ping | Request::SetWatches(_) => Ok(()),
             Request::Sync { path } => {
-                w.text(path);
+                w.maybe_text(path.as_deref());
                 Ok(())
             }
             Request::Exists { path, watch } => self.exists(path, *watch, w),

@@ -193,8 +193,9 @@ pub enum Request<'a> {
     MultiRead(Vec<ReadOp<'a>>),
     Reconfig,
     CloseSession,
+    /// Answered with the path it came with, null or not.
     Sync {
-        path: Text<'a>,
+        path: Option<Text<'a>>,
     },
     Exists {
         path: Text<'a>,
@@ -316,9 +317,7 @@ impl<'a> Request<'a> {
                 Request::Reconfig
             }
             Op::CloseSession => Request::CloseSession,
-            Op::Sync => Request::Sync {
-                path: r.some_text("path")?,
-            },
+            Op::Sync => Request::Sync { path: r.text()? },
             Op::Exists => Request::Exists {
                 path: r.some_text("path")?,
                 watch: r.bool()?,
@@ -473,11 +472,11 @@ fn settle_ttl_kind(mut create: Create<'_>) -> Decoded<Create<'_>> {
         4 => (create.kind, create.ttl) = (CreateKind::Container, -1),
         _ => (create.kind, create.ttl) = (CreateKind::Plain, -1),
     }
-    require_acl(&create)?;
     Ok(create)
 }
 
-/// A null ACL list does not decode in a multi, though it does alone and in a createTTL with a TTL flag: -5 and no zxid on a running 3.9.5.
+/// A null ACL list does not decode in a multi (`CreateOptions#newBuilder` wants one), though it does alone and in a
+/// createTTL, whatever its flags.
 fn require_acl(create: &Create<'_>) -> Decoded<()> {
     match create.acl {
         Some(_) => Ok(()),
