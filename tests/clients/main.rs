@@ -17,3 +17,4 @@ mod go;
 mod java;
 mod kazoo;
 mod node;
+mod rust;
