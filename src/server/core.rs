@@ -108,6 +108,13 @@ impl Core {
                     }
                 }
                 ToCore::Report(want, answer) => drop(answer.send(self.report(want))),
+                ToCore::Admin(command, mask, answer) => {
+                    let core = Rc::clone(self);
+                    // Nobody may be waiting any more.
+                    tokio::task::spawn_local(async move {
+                        let _ = answer.send(core.answer_admin(command, mask).await);
+                    });
+                }
                 ToCore::ResetNumbers => drop(self.numbers.take()),
                 ToCore::ResetConnections => self.reset_connections(),
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use storage::log::LogWrite;
 use tokio::sync::oneshot;
 
+use super::admin::{command::Command, json::Fields};
 use super::doors::Place;
 use super::metrics::{CoreNumbers, WriterNumbers};
 use crate::replica::session::Heart;
@@ -68,6 +69,8 @@ pub enum ToCore {
     Displace(Origin),
     /// For the four-letter words.
     Report(Want, oneshot::Sender<CoreReport>),
+    /// An admin command, with `set_trace_mask`'s parameter; only the first core gets any.
+    Admin(Command, Option<String>, oneshot::Sender<Fields>),
     /// Counts start anew (`srst`).
     ResetNumbers,
     /// The counts of every connection start anew (`crst`).

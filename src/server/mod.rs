@@ -4,6 +4,7 @@
 //! tree. One writer ([`writer`]) owns the replica and the log: on machines with up to two cores as a guest on the
 //! first loop, otherwise on a thread of its own. They exchange messages ([`message`]), never locks.
 
+pub mod admin;
 pub mod body;
 pub mod config;
 pub mod conn;

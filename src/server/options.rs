@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::admin::AdminOptions;
 use crate::io::Engine;
 use crate::replica::Settings;
 use crate::tree::Features;
@@ -64,6 +65,8 @@ pub struct Options {
     pub words: Option<String>,
     /// `readonlymode.enabled`, which only decides about `isro` here.
     pub read_only_mode: bool,
+    /// The admin HTTP server; `None` is none.
+    pub admin: Option<AdminOptions>,
     /// The lines of the four-letter word `conf` that are not known from elsewhere.
     pub shown: Shown,
 }

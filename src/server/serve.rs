@@ -6,6 +6,7 @@ use storage::engine::Engine as Storage;
 use storage::log::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::admin;
 use super::core::Core;
 use super::doors::Repeated;
 use super::message::{ToCore, ToWriter};
@@ -29,6 +30,8 @@ pub enum ServeError {
     Listen(std::net::SocketAddr, std::io::Error),
     /// The operating system refused something else.
     System(&'static str, std::io::Error),
+    /// The admin server's address cannot be listened on.
+    Admin(std::net::SocketAddr, std::io::Error),
 }
 
 impl std::fmt::Display for ServeError {
@@ -40,6 +43,11 @@ impl std::fmt::Display for ServeError {
                 "cannot listen on {address}: {error}; is another server running there?"
             ),
             ServeError::System(what, error) => write!(f, "{what}: {error}"),
+            ServeError::Admin(address, error) => write!(
+                f,
+                "cannot listen on {address} for the admin server: {error}; is another server running there? Its port is \
+                 admin.serverPort, and admin.enableServer=false does without it"
+            ),
         }
     }
 }
@@ -51,6 +59,7 @@ pub struct Prepared {
     replica: Replica,
     log: Log,
     bound: Bound,
+    admin: Option<std::net::TcpListener>,
     /// What was found on the disk, for people.
     pub report: String,
 }
@@ -60,6 +69,10 @@ impl Prepared {
     pub fn new(options: Options) -> Result<Prepared, ServeError> {
         let bound =
             listen::bind(options.listen, options.backlog).map_err(|error| ServeError::Listen(options.listen, error))?;
+        let admin = options.admin.as_ref().map(|admin| {
+            std::net::TcpListener::bind(admin.listen).map_err(|error| ServeError::Admin(admin.listen, error))
+        });
+        let admin = admin.transpose()?;
         let clock = Clock::default();
         let seed = u64::from_ne_bytes(random_bytes::<8>().map_err(|error| ServeError::System("/dev/urandom", error))?);
         let recovery = Recovery::new(options.features.clone(), seed);
@@ -90,6 +103,7 @@ impl Prepared {
             replica,
             log,
             bound,
+            admin,
             report: report.to_string(),
         })
     }
@@ -113,6 +127,7 @@ impl Prepared {
             replica,
             log,
             bound,
+            admin,
             ..
         } = self;
         let engine = shared.options.engine;
@@ -147,6 +162,11 @@ impl Prepared {
             tokio::task::spawn_local(core.run());
             tokio::task::spawn_local(accept(Arc::clone(&shared), bound));
             let signals = StopSignals::new()?;
+            if let Some(listener) = admin {
+                let shared = Arc::clone(&shared);
+                spawn("admin".into(), move || admin::run(listener, shared))
+                    .map_err(|error| std::io::Error::other(error.to_string()))?;
+            }
             ready();
             let signal = signals.first().await;
             tracing::info!(signal, "stopping: finishing the log");

@@ -28,12 +28,12 @@ const MODE: &str = "standalone";
 /// The bytes of an answer that the Java server sends, and counts, as one packet.
 const PACKET_BYTES: usize = 8192;
 
-const NUMBERS: Want = Want {
+pub(super) const NUMBERS: Want = Want {
     numbers: true,
     connections: false,
     watches: false,
 };
-const CONNECTIONS: Want = Want {
+pub(super) const CONNECTIONS: Want = Want {
     numbers: false,
     connections: true,
     watches: false,
@@ -106,8 +106,14 @@ impl Core {
                 four_letter::append_stat(&mut out, &connections(reports), &lines);
             }
             Word::Cons => four_letter::append_connections(&mut out, &connections(self.ask(CONNECTIONS).await)),
-            Word::Srst => self.reset_numbers(&mut out),
-            Word::Crst => self.reset_all_connections(&mut out),
+            Word::Srst => {
+                self.reset_numbers();
+                out.push_str("Server stats reset.\n");
+            }
+            Word::Crst => {
+                self.reset_all_connections();
+                out.push_str("Connection stats reset.\n");
+            }
             Word::Conf => four_letter::append_conf(&mut out, &self.conf_lines()),
             Word::Envi => four_letter::append_environment(&mut out, &host::environment()),
             Word::Dirs => {
@@ -132,7 +138,7 @@ impl Core {
     }
 
     /// Asks every core, this one first. A core that ends meanwhile is left out: the whole server is about to.
-    async fn ask(self: &Rc<Core>, want: Want) -> Vec<CoreReport> {
+    pub(super) async fn ask(self: &Rc<Core>, want: Want) -> Vec<CoreReport> {
         let others = self
             .shared
             .cores
@@ -154,24 +160,22 @@ impl Core {
     }
 
     /// Asks the writer; `None` when it has stopped.
-    async fn ask_writer(&self) -> Option<WriterReport> {
+    pub(super) async fn ask_writer(&self) -> Option<WriterReport> {
         let (answer, told) = oneshot::channel();
         self.shared.writer.send(ToWriter::Report(answer));
         told.await.ok()
     }
 
-    fn reset_numbers(&self, out: &mut String) {
+    pub(super) fn reset_numbers(&self) {
         self.others().for_each(|port| port.inbox.send(ToCore::ResetNumbers));
         self.numbers.take();
         self.shared.writer.send(ToWriter::ResetNumbers);
         self.shared.doors.reset();
-        out.push_str("Server stats reset.\n");
     }
 
-    fn reset_all_connections(&self, out: &mut String) {
+    pub(super) fn reset_all_connections(&self) {
         self.others().for_each(|port| port.inbox.send(ToCore::ResetConnections));
         self.reset_connections();
-        out.push_str("Connection stats reset.\n");
     }
 
     fn others(&self) -> impl Iterator<Item = &super::shared::CorePort> {
@@ -184,7 +188,7 @@ impl Core {
             .map(|(_, port)| port)
     }
 
-    fn server_lines(&self, reports: &[CoreReport]) -> ServerLines {
+    pub(super) fn server_lines(&self, reports: &[CoreReport]) -> ServerLines {
         let numbers = merged(reports);
         let view = self.view.borrow();
         ServerLines {
@@ -199,7 +203,7 @@ impl Core {
         }
     }
 
-    fn directory_bytes(&self) -> (u64, u64) {
+    pub(super) fn directory_bytes(&self) -> (u64, u64) {
         let opened = &self.shared.opened;
         (
             host::directory_bytes(&opened.data_path),
@@ -207,7 +211,7 @@ impl Core {
         )
     }
 
-    fn conf_lines(&self) -> ConfLines {
+    pub(super) fn conf_lines(&self) -> ConfLines {
         let (options, opened) = (&self.shared.options, &self.shared.opened);
         let absolute = |path: &Path| {
             std::path::absolute(path)
@@ -230,7 +234,7 @@ impl Core {
         }
     }
 
-    async fn dump_lines(self: &Rc<Core>) -> DumpLines {
+    pub(super) async fn dump_lines(self: &Rc<Core>) -> DumpLines {
         let writer = self.ask_writer().await;
         let reports = self.ask(CONNECTIONS).await;
         let (now_ms, wall_ms) = (self.shared.clock.ms() as i64, self.shared.clock.wall_ms());
@@ -258,7 +262,7 @@ impl Core {
         lines
     }
 
-    async fn data_watches(self: &Rc<Core>) -> BTreeMap<i64, Vec<String>> {
+    pub(super) async fn data_watches(self: &Rc<Core>) -> BTreeMap<i64, Vec<String>> {
         let reports = self.ask(WATCHES).await;
         let mut watches: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for report in reports.into_iter().flat_map(|report| report.watches) {
@@ -268,7 +272,7 @@ impl Core {
         watches
     }
 
-    fn monitor(&self, reports: &[CoreReport], writer: &WriterReport) -> Monitor {
+    pub(super) fn monitor(&self, reports: &[CoreReport], writer: &WriterReport) -> Monitor {
         let (cores, numbers) = (merged(reports), &writer.numbers);
         let [created, deleted, changed, children] = cores.told;
         let counters = vec![
@@ -377,13 +381,13 @@ impl Core {
     }
 }
 
-fn merged(reports: &[CoreReport]) -> CoreNumbers {
+pub(super) fn merged(reports: &[CoreReport]) -> CoreNumbers {
     let mut numbers = CoreNumbers::default();
     reports.iter().for_each(|report| numbers.merge(&report.numbers));
     numbers
 }
 
-fn connections(reports: Vec<CoreReport>) -> Vec<four_letter::Connection> {
+pub(super) fn connections(reports: Vec<CoreReport>) -> Vec<four_letter::Connection> {
     reports
         .into_iter()
         .flat_map(|report| report.connections)

@@ -227,6 +227,7 @@ impl Writer {
         let took_ms = self.shared.clock.ms() - self.batch_started_ms;
         self.numbers.syncs.add(took_ms);
         if took_ms > self.shared.options.sync_warning_ms {
+            self.numbers.slow_syncs += 1;
             tracing::warn!(
                 took_ms,
                 "making a log batch durable took longer than fsync.warningthresholdms"

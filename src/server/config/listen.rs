@@ -7,6 +7,7 @@ use std::path::Path;
 use super::ensemble::Members;
 use super::notes::Notes;
 use super::written::Written;
+use crate::server::admin::AdminOptions;
 
 /// Where clients connect (`QuorumPeerConfig#parseProperties`, `#setupClientPort`).
 pub(super) fn listen(
@@ -80,6 +81,33 @@ fn resolve(host: &str, port: u16, at: &str, notes: &mut Notes) -> Option<SocketA
             None
         }
     }
+}
+
+/// Where the admin server listens, what its commands' URL is and how long it waits for a request; `None` unless
+/// `admin.enableServer=true` is written (`AdminServerFactory#createAdminServer`, whose default is true).
+pub(super) fn admin(written: &Written, notes: &mut Notes) -> Option<AdminOptions> {
+    if !(written.get("admin.enableServer").is_some() && written.is("admin.enableServer")) {
+        return None;
+    }
+    let port = written.int("admin.serverPort") as u16;
+    let at = written.at("admin.serverAddress");
+    let listen = resolve(written.text("admin.serverAddress"), port, &at, notes);
+    let url = written.text("admin.commandURL").trim_end_matches('/');
+    if !url.starts_with('/') {
+        notes.problem(format!(
+            "{}: must begin with / and be longer",
+            written.at("admin.commandURL")
+        ));
+    }
+    let idle = u64::try_from(written.int("admin.idleTimeout"))
+        .ok()
+        .filter(|ms| *ms > 0);
+    Some(AdminOptions {
+        listen: listen?,
+        url: url.into(),
+        idle: idle.map(std::time::Duration::from_millis),
+        file: String::new(),
+    })
 }
 
 /// All addresses of this machine: as Java, IPv6's wildcard, which takes IPv4 too, unless the machine has no IPv6.

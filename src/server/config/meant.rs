@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::Refusal;
 use super::ensemble::Members;
 use super::judge::judge;
-use super::listen::listen;
+use super::listen::{admin, listen};
 use super::notes::Notes;
 use super::written::Written;
 use crate::io::Engine;
@@ -93,6 +93,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
     let required_schemes = required_schemes(written, notes);
     let snap_kb = snap_kb(written, notes);
     let tick_ms = written.int("tickTime");
+    let admin = admin(written, notes);
     let listen = listen?;
     Some(Options {
         listen,
@@ -123,6 +124,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         words: written
             .get("4lw.commands.whitelist")
             .map(|setting| setting.value.clone()),
+        admin,
         read_only_mode: written.is("readonlymode.enabled"),
         shown: Shown {
             client_port: i32::from(listen.port()),

@@ -71,5 +71,9 @@ pub fn from_bytes(
 ) -> Result<Config, Refusal> {
     let mut notes = Notes::default();
     let written = Written::read(name, bytes, flags, &mut notes);
-    meant::config(&written, notes, probe)
+    let mut config = meant::config(&written, notes, probe)?;
+    if let Some(admin) = &mut config.options.admin {
+        admin.file = String::from_utf8_lossy(bytes).into_owned();
+    }
+    Ok(config)
 }

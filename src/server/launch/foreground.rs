@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use storage::engine::DIRECTORY;
 use tracing_subscriber::EnvFilter;
 
-use super::{DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
+use super::{ADMIN, DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
 use crate::io::Engine;
 use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
 use crate::server::options::Options;
@@ -123,6 +123,10 @@ fn not_started(error: ServeError) -> Failure {
         ServeError::Data(_) => Failure::new(
             DATA_DIRECTORY,
             format!("Unable to access datadir, exiting abnormally\n  {error}"),
+        ),
+        ServeError::Admin(..) => Failure::new(
+            ADMIN,
+            format!("Unable to start AdminServer, exiting abnormally\n  {error}"),
         ),
         ServeError::Listen(..) | ServeError::System(..) => Failure::new(
             UNEXPECTED,

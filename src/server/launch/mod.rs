@@ -1,7 +1,7 @@
 //! `zk-server`: the words of `zkServer.sh`, and a server on built-in defaults when there is no word at all.
 //!
 //! Exit statuses are ZooKeeper's: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, 3 data
-//! directory unusable. What a person asked for goes to standard output, all else to standard error.
+//! directory unusable, 4 no admin server. What a person asked for goes to standard output, all else to standard error.
 
 mod background;
 mod files;
@@ -43,6 +43,8 @@ const UNEXPECTED: u8 = 1;
 const INVALID: u8 = 2;
 /// `ExitCode.UNABLE_TO_ACCESS_DATADIR`.
 const DATA_DIRECTORY: u8 = 3;
+/// `ExitCode.ERROR_STARTING_ADMIN_SERVER`.
+const ADMIN: u8 = 4;
 
 #[derive(Parser)]
 #[command(
@@ -52,7 +54,7 @@ const DATA_DIRECTORY: u8 = 3;
 )]
 #[command(after_help = "Without a word a standalone server starts on built-in defaults.\n\n\
     Exit statuses: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, \
-    3 data directory unusable.\n\n\
+    3 data directory unusable, 4 no admin server.\n\n\
     Environment: ZOOCFGDIR, ZOOCFG, ZOOPIDFILE, ZOO_LOG_DIR, ZOO_DATADIR_AUTOCREATE_DISABLE, SERVER_JVMFLAGS, \
     JVMFLAGS (as zkServer.sh has them), RUST_LOG.")]
 struct Arguments {

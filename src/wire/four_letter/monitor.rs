@@ -107,6 +107,9 @@ pub struct Gauges {
 /// A namespace's quota or usage: metric, namespace, number.
 pub type QuotaLine = (&'static str, String, i64);
 
+/// Names and values as they print.
+pub type Entries = Vec<(String, String)>;
+
 /// Everything that `mntr` prints.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
@@ -252,6 +255,14 @@ pub const NOT_MEASURED: [(&str, &str); 68] = [
 impl Monitor {
     /// The answer.
     pub fn append(&self, out: &mut String) {
+        for (name, value) in self.entries() {
+            let _ = writeln!(out, "zk_{name}\t{value}");
+        }
+    }
+
+    /// Names, without `zk_`, and values, in order.
+    pub fn entries(&self) -> Entries {
+        let out = &mut Entries::new();
         line(out, "version", VERSION);
         line(out, "server_state", self.mode);
         self.gauges.append(out);
@@ -274,11 +285,12 @@ impl Monitor {
             .iter()
             .for_each(|(name, quantiles)| quantile_lines(out, name, quantiles));
         alone(Kind::Quantiles).for_each(|name| quantile_lines(out, name, &Quantiles::default()));
+        std::mem::take(out)
     }
 }
 
 impl Gauges {
-    fn append(&self, out: &mut String) {
+    fn append(&self, out: &mut Entries) {
         let [last, min, max] = self.response_sizes;
         let least = [
             ("min_latency", self.latency.min()),
@@ -312,11 +324,11 @@ impl Gauges {
     }
 }
 
-fn line(out: &mut String, name: impl Display, value: impl Display) {
-    let _ = writeln!(out, "zk_{name}\t{value}");
+fn line(out: &mut Entries, name: impl Display, value: impl Display) {
+    out.push((name.to_string(), value.to_string()));
 }
 
-fn summary_lines(out: &mut String, name: &str, summary: &Summary) {
+fn summary_lines(out: &mut Entries, name: &str, summary: &Summary) {
     line(out, format_args!("avg_{name}"), java_double(summary.average()));
     line(out, format_args!("min_{name}"), summary.min());
     line(out, format_args!("max_{name}"), summary.max());
@@ -324,7 +336,7 @@ fn summary_lines(out: &mut String, name: &str, summary: &Summary) {
     line(out, format_args!("sum_{name}"), summary.sum);
 }
 
-fn quantile_lines(out: &mut String, name: &str, quantiles: &Quantiles) {
+fn quantile_lines(out: &mut Entries, name: &str, quantiles: &Quantiles) {
     summary_lines(out, name, &quantiles.summary);
     line(out, format_args!("p50_{name}"), quantiles.p50);
     line(out, format_args!("p95_{name}"), quantiles.p95);

@@ -161,7 +161,7 @@ fn append_served(out: &mut String, served: &Served) {
 }
 
 /// `InetSocketAddress#toString` of an address without a name.
-pub(super) fn java_socket(peer: &SocketAddr) -> String {
+pub(crate) fn java_socket(peer: &SocketAddr) -> String {
     let port = peer.port();
     match peer.ip().to_canonical() {
         std::net::IpAddr::V4(address) => format!("/{address}:{port}"),

@@ -165,6 +165,14 @@ pub struct Environment {
 
 /// The answer to `envi` (`Environment#list`).
 pub fn append_environment(out: &mut String, environment: &Environment) {
+    out.push_str("Environment:\n");
+    for (key, value) in environment_entries(environment) {
+        let _ = writeln!(out, "{key}={value}");
+    }
+}
+
+/// Keys and values of the environment, in order.
+pub fn environment_entries(environment: &Environment) -> Vec<(&'static str, String)> {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         other => other,
@@ -195,10 +203,8 @@ pub fn append_environment(out: &mut String, environment: &Environment) {
         ("os.memory.max", &max),
         ("os.memory.total", &total),
     ];
-    out.push_str("Environment:\n");
-    for (key, value) in lines {
-        let _ = writeln!(out, "{key}={}", if value.is_empty() { "<NA>" } else { value });
-    }
+    let shown = |value: &str| if value.is_empty() { "<NA>" } else { value }.to_owned();
+    lines.into_iter().map(|(key, value)| (key, shown(value))).collect()
 }
 
 /// The answer to `dirs`.

@@ -117,7 +117,7 @@ const AMONG_SERVERS: &str = "this server is one of an ensemble";
 const WITH_PROMETHEUS: &str = "metricsProvider.className names the Prometheus provider";
 const NO_TLS: &str = "TLS is not built yet, and a plaintext server must not look like an encrypted one";
 const NO_SASL: &str = "SASL, Kerberos and X.509 authentication are not built yet";
-const NO_ADMIN: &str = "the admin HTTP server is not built yet; the four-letter words tell the same";
+const NO_STREAM: &str = "the admin commands snapshot and restore are not built yet, and are answered as disabled";
 const NO_THROTTLE: &str = "this throttle is not built yet; globalOutstandingLimit, maxCnxns and maxClientCnxns act";
 const NO_RESPONSE_CACHE: &str = "replies are made from the tree without a cache of serialised ones";
 const BATCHES: &str = "a batch ends when the disk is free for it, never by a timer";
@@ -231,7 +231,7 @@ impl Key {
 
     /// Whether a value asks for nothing but what happens anyway.
     pub fn is_default(&self, value: &str) -> bool {
-        // ZooKeeper's admin server is on by default; here it is not there.
+        // ZooKeeper's admin server is on by default; here it is off.
         let default = if self.name == "admin.enableServer" {
             "false"
         } else {
