@@ -50,7 +50,25 @@ pub fn play(name: &str, steps: &[&str], command: impl Fn() -> Command + Sync) {
     assert!(failures.is_empty(), "{name}:\n{}", failures.join("\n"));
 }
 
-fn play_to(kind: Kind, steps: &[&str], mut command: Command) -> Result<(), String> {
+fn play_to(kind: Kind, steps: &[&str], command: Command) -> Result<(), String> {
+    run_against(kind, command, |said| {
+        let shown: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
+        let missing: Vec<_> = steps.iter().filter(|step| !shown.contains(step)).collect();
+        if shown == steps {
+            return Ok(());
+        }
+        Err(format!("steps not shown: {missing:?}"))
+    })
+    .map(drop)
+}
+
+/// Runs a program against a fresh server of this kind, and gives what it said. It fails with the server's log when its
+/// status is not 0, or when `judge` finds fault with what it said.
+pub fn run_against(
+    kind: Kind,
+    mut command: Command,
+    judge: impl Fn(&str) -> Result<(), String>,
+) -> Result<String, String> {
     let stage = Stage::set(kind);
     let dir = tempfile::tempdir().unwrap();
     let said = dir.path().join("said");
@@ -62,13 +80,13 @@ fn play_to(kind: Kind, steps: &[&str], mut command: Command) -> Result<(), Strin
         .stdout(out);
     let end = run_for_a_while(&mut command)?;
     let said = read_lossy(&said);
-    let shown: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
-    if end == "exit status: 0" && shown == steps {
-        return Ok(());
+    let verdict = judge(&said);
+    if end == "exit status: 0" && verdict.is_ok() {
+        return Ok(said);
     }
-    let missing: Vec<_> = steps.iter().filter(|step| !shown.contains(step)).collect();
+    let fault = verdict.err().unwrap_or_default();
     Err(format!(
-        "=== against {kind:?}: {end}, steps not shown: {missing:?}\n--- the server's log ends:\n{}\n--- it said:\n{said}",
+        "=== against {kind:?}: {end}, {fault}\n--- the server's log ends:\n{}\n--- it said:\n{said}",
         stage.last_words()
     ))
 }
