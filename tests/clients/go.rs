@@ -1,4 +1,8 @@
 //! go-zookeeper 1.0.4 (github.com/go-zookeeper/zk).
+//!
+//! Its own integration tests are not run: they start every server themselves (`zkServer.sh` below
+//! `ZOOKEEPER_BIN_PATH`) and wait until its `srvr` shows a build date as `MM/DD/YYYY`. ZooKeeper 3.9.5 writes
+//! `YYYY-MM-DD`, and so does Ringkeeper, so that each of them ends with "unable to verify health of servers".
 
 use std::process::Command;
 
