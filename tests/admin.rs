@@ -12,6 +12,10 @@ use peers::{Attach, Engine, JavaServer, Peer, RawClient, RingServer, free_port};
 
 const CREATE: i32 = 1;
 const EXISTS: i32 = 3;
+const SET_DATA: i32 = 5;
+
+/// More than there are transactions between two entries of the digest log.
+const WRITES: i32 = 140;
 
 /// What came back: status, head and body.
 struct Page {
@@ -65,12 +69,16 @@ fn java() -> (JavaServer, SocketAddr) {
     (JavaServer::launch(&all, &[]), (Ipv4Addr::LOCALHOST, port).into())
 }
 
-/// One client with an ephemeral node and two data watches.
+/// One client with an ephemeral node, two data watches, and enough writes for a digest.
 fn build_state(server: &dyn Peer) -> RawClient {
     let (mut client, _) = RawClient::open(server.address(), &Attach::default());
     let create = Out::default().string("/held").buffer(b"x").int(1).int(31);
     let create = create.string("world").string("anyone").int(1).0;
     assert_eq!(client.call(1, CREATE, &create, &mut Vec::new()).err, 0);
+    let body = Out::default().string("/held").buffer(b"y").int(-1).0;
+    for xid in 4..4 + WRITES {
+        assert_eq!(client.call(xid, SET_DATA, &body, &mut Vec::new()).err, 0);
+    }
     for (xid, path, err) in [(2, "/held", 0), (3, "/absent", -101)] {
         let body = Out::default().string(path).bool(true).0;
         assert_eq!(client.call(xid, EXISTS, &body, &mut Vec::new()).err, err);
@@ -254,6 +262,8 @@ fn build_state_is_told(value: &dyn Fn(&str) -> serde_json::Value) {
         ephemerals["session_id_to_ephemeral_paths"][&session],
         serde_json::json!(["/held"])
     );
+    let digests = value("hash");
+    assert_eq!(digests["digests"][0]["digest_version"], 2, "{digests}");
     let watches = value("wchc");
     assert_eq!(
         watches["session_id_to_watched_paths"][&session],
