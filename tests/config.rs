@@ -706,5 +706,27 @@ fn files_that_people_have() {
     let shipped = "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/tmp/zookeeper\nclientPort=2181\n";
     assert_eq!(warnings(&load_with(shipped, &[]).unwrap()), [""; 0]);
     let kafka = "dataDir=/tmp/zookeeper\nclientPort=2181\nmaxClientCnxns=0\nadmin.enableServer=false\n";
-    assert_eq!(warnings(&load_with(kafka, &[]).unwrap()), [""; 0]);
+    let config = load_with(kafka, &[]).unwrap();
+    assert_eq!(warnings(&config), [""; 0]);
+    assert!(config.options.admin.is_none());
+    let docker = "dataDir=/data\ndataLogDir=/datalog\ntickTime=2000\ninitLimit=5\nsyncLimit=2\n\
+                  autopurge.snapRetainCount=3\nautopurge.purgeInterval=0\nmaxClientCnxns=60\nstandaloneEnabled=true\n\
+                  admin.enableServer=true\nserver.1=localhost:2888:3888;2181\n";
+    // Its image writes dataDir/myid, from which the client port follows; here the port is named instead.
+    let config = load_with(&format!("{docker}clientPort=2181\n"), &[]).unwrap();
+    let told = warnings(&config);
+    assert!(
+        told.len() == 1 && told[0].contains("autopurge.purgeInterval=0"),
+        "{told:?}"
+    );
+    let admin = config.options.admin.expect("it is asked for");
+    assert_eq!(
+        (admin.listen.to_string().as_str(), admin.url.as_str()),
+        ("0.0.0.0:8080", "/commands")
+    );
+    assert_eq!(admin.idle, Some(std::time::Duration::from_secs(30)));
+    check(
+        "admin.enableServer=true\nadmin.commandURL=commands",
+        &["zoo.cfg, line 4: admin.commandURL=commands: must begin with / and be longer"],
+    );
 }

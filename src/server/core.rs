@@ -287,9 +287,7 @@ impl Core {
             queued: conn.outstanding(),
             received,
             sent,
-            served: conn
-                .session()
-                .map(|session| conn.stats.served(session, conn.timeout_ms.get())),
+            served: conn.stats.served(conn.session().unwrap_or(0), conn.timeout_ms.get()),
         }
     }
 

@@ -252,7 +252,7 @@ impl Core {
             lines.sessions.insert(wall(due_ms), sessions);
         }
         for (due_ms, connection) in reports.into_iter().flat_map(|report| report.connections) {
-            let session = connection.served.map_or(0, |served| served.session);
+            let session = connection.served.session;
             let due = lines.connections.entry(wall(due_ms)).or_default();
             due.push(ConnectionDue {
                 peer: connection.peer,

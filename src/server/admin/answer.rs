@@ -1,8 +1,7 @@
 //! What each admin command answers (`Commands.*Command#runGet`), from what the four-letter words gather.
 //!
-//! Keys and their order are those of ZooKeeper's standalone server. Differences, all of them where there is nothing to
-//! tell: a connection without a session has no session's fields, `monitor` has the metrics that `mntr` has here, and
-//! `system_properties` only those that are the machine's, not a JVM's.
+//! Keys and their order are those of ZooKeeper's standalone server. Two have fewer, where there is nothing to tell: `monitor`
+//! has the metrics that `mntr` has here, and `system_properties` only those that are the machine's, not a JVM's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -252,8 +251,8 @@ fn connection(row: &Connection, is_brief: bool) -> Json {
         field("packets_received", Json::int(row.received)),
         field("packets_sent", Json::int(row.sent)),
     ];
-    if let Some(served) = row.served.as_ref().filter(|_| !is_brief) {
-        fields.extend(session(served));
+    if !is_brief {
+        fields.extend(session(&row.served));
     }
     Json::Map(fields)
 }

@@ -33,8 +33,8 @@ pub struct Connection {
     pub queued: usize,
     pub received: u64,
     pub sent: u64,
-    /// Only `cons` shows it, and only where there is a session.
-    pub served: Option<Served>,
+    /// Its session is 0 where there is none; `cons` then shows nothing of it.
+    pub served: Served,
 }
 
 /// What a session's connection was last served with.
@@ -79,8 +79,8 @@ pub fn append_stat(out: &mut String, connections: &[Connection], lines: &ServerL
 pub fn append_connections(out: &mut String, connections: &[Connection]) {
     for connection in connections {
         append_brief(out, connection);
-        if let Some(served) = &connection.served {
-            append_served(out, served);
+        if connection.served.session != 0 {
+            append_served(out, &connection.served);
         }
         out.push_str(")\n");
     }
@@ -220,17 +220,21 @@ mod tests {
             sent: 2,
             served,
         };
+        let none = Served {
+            session: 0,
+            ..unused.clone()
+        };
         let asking = Connection {
             reading: false,
             queued: 0,
             received: 1,
             sent: 0,
-            ..row("127.0.0.1:50000", None)
+            ..row("127.0.0.1:50000", none)
         };
         vec![
             asking,
-            row("[::1]:40001", Some(served)),
-            row("[::ffff:10.0.0.1]:40002", Some(unused)),
+            row("[::1]:40001", served),
+            row("[::ffff:10.0.0.1]:40002", unused),
         ]
     }
 
