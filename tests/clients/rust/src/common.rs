@@ -277,9 +277,11 @@ async fn large_data(stage: &Stage) {
     stage.zk.set_data(&path, &large, None).await.unwrap();
     assert!(stage.zk.get_data(&path).await.unwrap().0 == large);
     let other = direct(10_000).await;
-    fails(
-        Error::ConnectionLoss,
-        other.set_data(&path, &vec![0; 1_100_000], None).await,
+    // The server closes on such a frame; whether the client sees that while it writes (broken pipe) or after is a race.
+    let refused = other.set_data(&path, &vec![0; 1_100_000], None).await;
+    assert!(
+        matches!(refused, Err(Error::ConnectionLoss | Error::Custom(_))),
+        "{refused:?}"
     );
     assert_eq!(stage.stat(&path).await.version, 1);
     stage.zk.delete(&path, None).await.unwrap();
