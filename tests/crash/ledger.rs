@@ -102,32 +102,38 @@ impl Ledger {
         if !self.prepared {
             return 0;
         }
-        let there = self.read(reader);
+        let (there, created_there) = self.read(reader);
         let (mut nodes, mut created) = (self.base.clone(), self.created);
         let mut matching = None;
         for applied in 0..=self.sent.len() {
-            if applied >= self.acknowledged && nodes == there {
-                matching = Some((applied, created));
+            // The parent's count of creations tells prefixes apart that differ by a create and its delete.
+            if applied >= self.acknowledged && nodes == there && created == created_there {
+                matching = Some(applied);
             }
             if let Some(write) = self.sent.get(applied) {
                 apply(write, &mut nodes, &mut created);
             }
         }
-        let Some((_, created)) = matching else {
+        if matching.is_none() {
             self.fail(&there, what)
-        };
+        }
         let acknowledged = self.acknowledged;
         self.base = there;
-        self.created = created;
+        self.created = created_there;
         self.sent.clear();
         self.acknowledged = 0;
         acknowledged
     }
 
-    fn read(&self, reader: &mut RawClient) -> Nodes {
+    /// The children with data and version, and how many were ever created.
+    fn read(&self, reader: &mut RawClient) -> (Nodes, u32) {
         let root = self.root();
-        let listed = reader.call(3, 8, &Out::new().string(&root).bool(false).0, &mut Vec::new());
-        let names = In::new(&listed.body).strings().unwrap_or_default();
+        let listed = reader.call(3, 12, &Out::new().string(&root).bool(false).0, &mut Vec::new());
+        let mut input = In::new(&listed.body);
+        let names = input.strings().expect("the children");
+        let parent = input.stat().expect("the parent's Stat");
+        // Shown is twice the creations less the children (`DataNode#copyStat`).
+        let created = (parent.cversion + parent.num_children) / 2;
         let node = |name: &String| {
             let path = format!("{root}/{name}");
             let reply = reader.call(4, 4, &Out::new().string(&path).bool(false).0, &mut Vec::new());
@@ -138,7 +144,7 @@ impl Ledger {
             assert!(stat.czxid <= stat.mzxid, "{path}: {stat:?}");
             (name.clone(), (data, stat.version))
         };
-        names.iter().map(node).collect()
+        (names.iter().map(node).collect(), created as u32)
     }
 
     /// Says what is missing or too much against the acknowledged state.
