@@ -6,6 +6,9 @@ use crate::tree::snapshot::Loading;
 use crate::tree::{Features, Tree};
 use crate::wire::txn::Txn;
 
+/// Replaced pieces of the tree are freed after so many transactions.
+const RECLAIM_EVERY: u64 = 1024;
+
 /// Builds a tree from what the storage engine hands over.
 pub struct Recovery {
     features: Features,
@@ -60,6 +63,10 @@ impl Recovery {
             ));
         }
         self.replayed += 1;
+        if self.replayed.is_multiple_of(RECLAIM_EVERY) {
+            // Nobody reads yet: what the replay replaced goes at once, or a long log would need twice its tree.
+            self.tree().reclaim(usize::MAX);
+        }
         Ok(())
     }
 }

@@ -36,18 +36,32 @@ pub const COMMON: &[&str] = &[
 const RUN_MAX: Duration = Duration::from_secs(240);
 
 /// Plays the program that `command` makes to Apache ZooKeeper and to Ringkeeper; both must show `steps`.
+///
+/// The scenarios rest on session timeouts of seconds, and other people's clients on threads being scheduled within
+/// them; on a busy machine either server loses such a race now and then. So a failure is shown and played once more,
+/// and only a second one fails the test.
 pub fn play(name: &str, steps: &[&str], command: impl Fn() -> Command + Sync) {
-    let failures: Vec<String> = thread::scope(|scope| {
-        let plays = [Kind::Apache, Kind::Ringkeeper].map(|kind| {
-            let command = &command;
-            scope.spawn(move || play_to(kind, steps, command()).err())
-        });
+    let first = play_once(steps, &command);
+    if first.is_empty() {
+        return;
+    }
+    eprintln!(
+        "{name} failed and is played once more; the first time:\n{}",
+        first.join("\n")
+    );
+    let second = play_once(steps, &command);
+    assert!(second.is_empty(), "{name}, twice:\n{}", second.join("\n"));
+}
+
+fn play_once(steps: &[&str], command: &(impl Fn() -> Command + Sync)) -> Vec<String> {
+    thread::scope(|scope| {
+        let plays =
+            [Kind::Apache, Kind::Ringkeeper].map(|kind| scope.spawn(move || play_to(kind, steps, command()).err()));
         plays
             .into_iter()
             .filter_map(|play| play.join().unwrap_or_else(|_| Some("panicked, see above".into())))
             .collect()
-    });
-    assert!(failures.is_empty(), "{name}:\n{}", failures.join("\n"));
+    })
 }
 
 fn play_to(kind: Kind, steps: &[&str], command: Command) -> Result<(), String> {
