@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -339,7 +340,10 @@ func largeData() {
 	same(true, bytes.Equal(large, data))
 	other := dial(server, 10*time.Second)
 	_, err = other.Set(path, make([]byte, 1_100_000), -1)
-	fails(zk.ErrConnectionClosed, err)
+	// The server closes on such a frame; whether the client sees that while it writes or after is a race.
+	if !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		panic(fmt.Sprintf("expected a closed connection, found %v", err))
+	}
 	same(int32(1), stat(path).Version)
 	other.Close()
 	check(conn.Delete(path, -1))
