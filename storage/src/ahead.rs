@@ -4,16 +4,23 @@
 //! sync writes no metadata), and what makes "all zero" mean "never written". A retired segment is filled with zeros
 //! again before it is used: no old record is left in it to be taken for a new one.
 //! Invariant: a file is handed out only when it is all zero on the disk.
+//!
+//! Behind the next segment stands the reserve (`reserve`), which the log falls back on when no other can be made, and
+//! the same thread looks once a second how much room there is (`room`). That a spare could not be made is no error of
+//! the log: nothing was promised about it. It ends new writes long before it ends the log.
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::disk::{Access, Disk, context};
+use crate::reserve::Reserve;
+use crate::room::{Level, Room};
 
 /// Bytes written at a time when filling.
 const FILL: usize = 1 << 20;
@@ -21,11 +28,34 @@ const FILL: usize = 1 << 20;
 /// Retired files kept for later use; more are removed.
 const RETIRED_MAX: usize = 1;
 
-/// A file of zeros under a temporary name.
+/// How often the room is looked at: soon enough to be ahead of who fills a disk, and a few µs each time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What stays free when a segment is made that could also be done without.
+const LEFT_FREE: u64 = 1 << 20;
+
+/// A file of zeros under a name of its own.
+#[derive(Clone, Debug)]
 pub(crate) struct Spare {
     pub path: PathBuf,
     pub bytes: u64,
 }
+
+/// Where, and how much.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub data: PathBuf,
+    pub log: PathBuf,
+    /// Whether files are synced.
+    pub sync: bool,
+    /// Bytes of a segment in reserve.
+    pub reserve_bytes: u64,
+    /// The low-water mark.
+    pub low_water: u64,
+}
+
+/// Is told of each change of the level.
+pub type Listener = Box<dyn Fn(&Room) + Send + Sync>;
 
 /// The store of spares and who makes them.
 pub(crate) struct Ahead {
@@ -35,10 +65,13 @@ pub(crate) struct Ahead {
 
 struct Maker {
     disk: Arc<dyn Disk>,
-    directory: PathBuf,
-    sync: bool,
+    plan: Plan,
     state: Mutex<State>,
     changed: Condvar,
+    /// Held while it is told, so that it hears of levels in their order.
+    listener: Mutex<Option<Listener>>,
+    /// One at a time lays out the reserve: its files have fixed names.
+    completing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -47,20 +80,24 @@ struct State {
     wanted: Option<u64>,
     making: bool,
     retired: VecDeque<Spare>,
+    reserve: Reserve,
+    room: Room,
     serial: u64,
     stop: bool,
 }
 
 impl Ahead {
-    /// Without `background`, spares are made when they are taken.
-    pub fn new(disk: Arc<dyn Disk>, directory: PathBuf, sync: bool, background: bool) -> io::Result<Ahead> {
+    /// Without `background`, spares are made when they are taken, and the room is looked at when asked.
+    pub fn new(disk: Arc<dyn Disk>, plan: Plan, background: bool) -> io::Result<Ahead> {
         let maker = Arc::new(Maker {
             disk,
-            directory,
-            sync,
+            plan,
             state: Mutex::default(),
             changed: Condvar::new(),
+            listener: Mutex::default(),
+            completing: Mutex::default(),
         });
+        maker.judge(None, |room, _| room.judge_free());
         let thread = background.then(|| {
             let maker = Arc::clone(&maker);
             let thread = std::thread::Builder::new().name("log-ahead".into());
@@ -70,37 +107,60 @@ impl Ahead {
         Ok(Ahead { maker, thread })
     }
 
-    /// Asks for a spare of that size to be made by and by.
+    /// Asks for a spare of that size to be made by and by. Where room is low the reserve is all that is made.
     pub fn want(&self, bytes: u64) {
         if self.thread.is_none() {
             return;
         }
         let mut state = self.maker.state.lock();
         let enough = state.ready.as_ref().is_some_and(|spare| spare.bytes >= bytes);
-        if !enough && !state.making && state.wanted.is_none() {
+        if !enough && !state.making && state.wanted.is_none() && state.room.level == Level::Enough {
             state.wanted = Some(bytes);
             self.maker.changed.notify_all();
         }
     }
 
-    /// Gives a spare of at least that size; waits for the one in the making, or makes one.
-    pub fn take(&self, bytes: u64) -> io::Result<Spare> {
+    /// Gives a spare of `ideal` bytes, or of `least` where room is low or the other cannot be made: the one in the
+    /// making, a new one, or one of the reserve.
+    pub fn take(&self, ideal: u64, least: u64) -> io::Result<Spare> {
         let mut state = self.maker.state.lock();
-        while self.thread.is_some() && (state.making || state.wanted.is_some()) {
+        while self.thread.is_some() && state.making {
             self.maker.changed.wait(&mut state);
         }
-        if let Some(spare) = state.ready.take_if(|spare| spare.bytes >= bytes) {
-            return Ok(spare);
-        }
+        // What was not begun is made here and now.
+        state.wanted = None;
+        let is_low = state.room.level != Level::Enough;
+        let enough = if is_low { least } else { ideal };
+        let ready = state.ready.take_if(|spare| spare.bytes >= enough);
         drop(state);
-        self.maker.make(bytes)
+        let spare = match ready {
+            Some(spare) => Ok(spare),
+            None if is_low => self
+                .maker
+                .from_reserve(least)
+                .map_or_else(|| self.maker.make(least), Ok),
+            None => match self.maker.make(ideal) {
+                Err(error) => self.maker.from_reserve(least).ok_or(error),
+                made => made,
+            },
+        };
+        // The thread makes the reserve whole again, and says how much room is left.
+        self.maker.changed.notify_all();
+        spare
+    }
+
+    /// A file of the data directory laid out for the manifest, with its length.
+    pub fn take_manifest(&self) -> Option<Spare> {
+        let taken = self.maker.state.lock().reserve.take_manifest();
+        self.maker.changed.notify_all();
+        taken
     }
 
     /// Takes a segment that nobody needs any more: for later use, or to remove it. It must be off the manifest.
     pub fn retire(&self, path: &Path, bytes: u64) -> io::Result<()> {
         let temporary = {
             let mut state = self.maker.state.lock();
-            if state.retired.len() >= RETIRED_MAX {
+            if state.retired.len() >= RETIRED_MAX || state.room.level != Level::Enough {
                 drop(state);
                 return self.maker.disk.remove(path);
             }
@@ -111,6 +171,23 @@ impl Ahead {
         let spare = Spare { path: temporary, bytes };
         self.maker.state.lock().retired.push_back(spare);
         Ok(())
+    }
+
+    /// Makes the reserve whole if it can be, and judges the room: what the thread does once a second.
+    pub fn look(&self) {
+        self.maker.look();
+    }
+
+    /// What the last look found.
+    pub fn room(&self) -> Room {
+        self.maker.state.lock().room.clone()
+    }
+
+    /// Has each change of the level told, and the level as it is.
+    pub fn listen(&self, listener: Listener) {
+        let mut place = self.maker.listener.lock();
+        listener(&self.room());
+        *place = Some(listener);
     }
 }
 
@@ -125,7 +202,7 @@ impl Drop for Ahead {
         let mut state = self.maker.state.lock();
         let left = state.ready.take().into_iter().chain(std::mem::take(&mut state.retired));
         for spare in left {
-            // What stays is removed by the next start.
+            // What stays is removed by the next start. The reserve stays for it: the disk may be full by then.
             let _ = self.maker.disk.remove(&spare.path);
         }
     }
@@ -133,47 +210,141 @@ impl Drop for Ahead {
 
 impl Maker {
     fn name(&self, serial: u64) -> PathBuf {
-        self.directory.join(format!("ahead.{serial}.tmp"))
+        self.plan.log.join(format!("ahead.{serial}.tmp"))
     }
 
     fn work(&self) {
+        // A store that is opened has better to do than to lay out a reserve; one whose disk may be full needs it.
+        let mut is_due = Reserve::is_there(&*self.disk, &self.plan) || self.state.lock().room.level != Level::Enough;
         let mut state = self.state.lock();
         while !state.stop {
-            let Some(bytes) = state.wanted.take() else {
-                self.changed.wait(&mut state);
+            if let Some(bytes) = state.wanted.take() {
+                state.making = true;
+                drop(state);
+                let made = self.make(bytes);
+                state = self.state.lock();
+                state.making = false;
+                // Who takes one next makes it, or falls back on the reserve.
+                state.ready = made.ok().or(state.ready.take());
+                self.changed.notify_all();
                 continue;
-            };
-            state.making = true;
-            drop(state);
-            let made = self.make(bytes);
-            state = self.state.lock();
-            state.making = false;
-            // Who takes one next makes it, and meets the error where it can be told.
-            state.ready = made.ok().or(state.ready.take());
-            self.changed.notify_all();
+            }
+            if is_due {
+                drop(state);
+                self.look();
+                state = self.state.lock();
+            }
+            if !state.stop && state.wanted.is_none() {
+                let waited = self.changed.wait_for(&mut state, LOOK_EVERY);
+                is_due = is_due || waited.timed_out();
+            }
         }
     }
 
+    fn look(&self) {
+        let whole = self.complete_reserve();
+        self.judge(whole.err(), Room::judge);
+    }
+
+    /// Notes what is free, and what `verdict` says to it and to the number of spares; tells who listens.
+    fn judge(&self, trouble: Option<io::Error>, verdict: impl FnOnce(&Room, usize) -> Level) {
+        let listener = self.listener.lock();
+        let free = |directory: &Path| self.disk.free(directory).ok().flatten();
+        let (log_free, data_free) = (free(&self.plan.log), free(&self.plan.data));
+        let (room, is_news) = {
+            let mut state = self.state.lock();
+            if state.stop {
+                return;
+            }
+            let before = state.room.level;
+            state.room = Room {
+                level: before,
+                log_free,
+                data_free,
+                low_water: self.plan.low_water,
+                reserve: state.reserve.segments(),
+                trouble: trouble.map(|error| error.to_string()),
+            };
+            let spares = state.room.reserve + usize::from(state.ready.is_some());
+            state.room.level = verdict(&state.room, spares);
+            (state.room.clone(), state.room.level != before)
+        };
+        if let (true, Some(listener)) = (is_news, &*listener) {
+            listener(&room);
+        }
+    }
+
+    /// Lays out what is missing of the reserve.
+    fn complete_reserve(&self) -> io::Result<()> {
+        let _one = self.completing.lock();
+        loop {
+            let missing = self.state.lock().reserve.missing(&self.plan);
+            let Some(missing) = missing else { return Ok(()) };
+            let found = match self.disk.length(&missing.path) {
+                Ok(bytes) if bytes == missing.bytes => Access::Update,
+                Ok(_) => {
+                    self.disk.remove(&missing.path)?;
+                    Access::Create
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Access::Create,
+                Err(error) => return Err(context("cannot look at", &missing.path)(error)),
+            };
+            self.lay_out(&missing, found, 0)?;
+            let mut state = self.state.lock();
+            state.reserve.put(missing);
+        }
+    }
+
+    /// One of the reserve that is large enough. After a start nothing may have been looked at yet.
+    fn from_reserve(&self, least: u64) -> Option<Spare> {
+        let taken = self.state.lock().reserve.take_segment(least);
+        taken.or_else(|| {
+            self.look();
+            self.state.lock().reserve.take_segment(least)
+        })
+    }
+
     fn make(&self, bytes: u64) -> io::Result<Spare> {
-        let retired = {
+        let (spare, access) = {
             let mut state = self.state.lock();
             let index = state.retired.iter().position(|spare| spare.bytes >= bytes);
-            index.and_then(|index| state.retired.remove(index))
-        };
-        let (path, bytes, access) = match retired {
-            Some(spare) => (spare.path, spare.bytes, Access::Update),
-            None => {
-                let mut state = self.state.lock();
-                state.serial += 1;
-                (self.name(state.serial), bytes, Access::Create)
+            match index.and_then(|index| state.retired.remove(index)) {
+                Some(spare) => (spare, Access::Update),
+                None => {
+                    state.serial += 1;
+                    let path = self.name(state.serial);
+                    (Spare { path, bytes }, Access::Create)
+                }
             }
         };
-        let filled = self.fill(&path, bytes, access);
-        if let Err(error) = filled {
-            let _ = self.disk.remove(&path);
-            return Err(context("cannot make a log segment ahead,", &path)(error));
+        self.lay_out(&spare, access, LEFT_FREE)?;
+        Ok(spare)
+    }
+
+    /// Fills a file with zeros. A new one that cannot be filled is removed again, and not begun at all if there is no
+    /// room for it: a disk must not be filled to the brim only to find that it is full.
+    fn lay_out(&self, spare: &Spare, access: Access, left_free: u64) -> io::Result<()> {
+        let Spare { path, bytes } = spare;
+        let filled = match access {
+            Access::Create => self.check_free(path, bytes + left_free),
+            _ => Ok(()),
+        };
+        let filled = filled.and_then(|()| self.fill(path, *bytes, access));
+        if filled.is_err() && access == Access::Create {
+            let _ = self.disk.remove(path);
         }
-        Ok(Spare { path, bytes })
+        filled.map_err(context("cannot lay out", path))
+    }
+
+    fn check_free(&self, path: &Path, needed: u64) -> io::Result<()> {
+        match self.disk.free(path.parent().expect("a file in a directory")) {
+            Ok(Some(free)) if free < needed => {
+                let text = format!("{free} bytes are free there, and {needed} are needed");
+                Err(io::Error::new(io::ErrorKind::StorageFull, text))
+            }
+            // What nobody knows is found out by writing.
+            _ => Ok(()),
+        }
     }
 
     fn fill(&self, path: &Path, bytes: u64, access: Access) -> io::Result<()> {
@@ -188,6 +359,8 @@ impl Maker {
             file.write_at(&zeros[..now], offset)?;
             offset += now as u64;
         }
-        if self.sync { file.sync() } else { Ok(()) }
+        // A reserve that was not synced may have no blocks yet.
+        let must_sync = self.plan.sync || Reserve::is_its(path);
+        if must_sync { file.sync() } else { Ok(()) }
     }
 }

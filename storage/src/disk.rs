@@ -4,7 +4,7 @@
 //! each write), names by [`Disk::sync_dir`]. `sim` has the other disk, which forgets what was not synced.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -79,6 +79,15 @@ pub trait Disk: Send + Sync {
     fn lock(&self, path: &Path) -> Result<Lock, LockError>;
     /// A number nobody can foresee, for salts and names of stores.
     fn random(&self) -> io::Result<u64>;
+    /// Bytes that may still be written in the file system of a directory, if it says so.
+    fn free(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+    /// Does to a file in the directory what a server does to its own: create, write, sync, remove. A full disk is no
+    /// failure here: what is already there can be served.
+    fn probe(&self, _directory: &Path) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The operating system's files.
@@ -221,10 +230,13 @@ impl Disk for RealDisk {
             }
             Err(std::fs::TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
-        // The id is for people; the lock is the file's, and ends with the process.
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(LockError::Io)?;
+        // The id is for people; the lock is the file's, and ends with the process. A full disk must not keep a server
+        // from its data: what is there is written over before it is cut, and where that fails the id is left out.
+        let id = format!("{}\n", std::process::id());
+        match file.write_all_at(id.as_bytes(), 0) {
+            Err(error) if !is_full(&error) => return Err(LockError::Io(error)),
+            _ => file.set_len(id.len() as u64).map_err(LockError::Io)?,
+        }
         Ok(Box::new(file))
     }
 
@@ -233,6 +245,39 @@ impl Disk for RealDisk {
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(u64::from_ne_bytes(bytes))
     }
+
+    fn free(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let found = rustix::fs::statvfs(directory)?;
+        // Some network and user-space file systems answer with zeros.
+        Ok((found.f_blocks > 0).then(|| found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
+    fn probe(&self, directory: &Path) -> io::Result<()> {
+        // A name that recovery removes if this process is killed here, and no other process uses.
+        let path = directory.join(format!("ahead.probe-{}.tmp", std::process::id()));
+        let _ = self.remove(&path);
+        let written = self.open(&path, Access::Create).and_then(|file| {
+            file.write_at(&[0; 4096], 0)?;
+            file.sync()
+        });
+        match written {
+            Err(error) if !is_full(&error) => {
+                let _ = self.remove(&path);
+                return Err(error);
+            }
+            _ => {}
+        }
+        match self.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.sync_dir(directory)
+    }
+}
+
+/// Whether an error says that there is no room: on the disk, or in what one user may take of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Writes a small file durably under its name: what had the name before is there until the new one is whole.
@@ -243,8 +288,12 @@ pub fn replace(disk: &dyn Disk, directory: &Path, name: &str, bytes: &[u8]) -> i
         _ => {}
     }
     let file = disk.open(&temporary, Access::Create)?;
-    file.write_at(bytes, 0)?;
-    file.sync()?;
+    let written = file.write_at(bytes, 0).and_then(|()| file.sync());
+    if written.is_err() {
+        // A full disk is to get back what it gave; who was told of the error needs no second one.
+        let _ = disk.remove(&temporary);
+    }
+    written?;
     disk.rename(&temporary, &path)?;
     disk.sync_dir(directory)
 }

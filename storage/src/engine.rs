@@ -11,8 +11,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::Zxid;
-use crate::ahead::Ahead;
-use crate::disk::{Access, Disk, DiskFile, Lock, LockError, RealDisk};
+pub use crate::ahead::Listener;
+use crate::ahead::{Ahead, Plan};
+use crate::disk::{Access, Disk, DiskFile, Lock, LockError, RealDisk, is_full};
 pub use crate::error::OpenError;
 use crate::format::{BLOCK, blocks_up, snapshot_name};
 use crate::log::{Log, SegmentFile, Tail};
@@ -22,6 +23,7 @@ use crate::recover::{self, Places, Recovered};
 pub use crate::report::Report;
 use crate::retention;
 pub use crate::retention::Purged;
+pub use crate::room::{Level, Room};
 use crate::snapshot;
 use crate::store::{LogOptions, Store};
 
@@ -66,8 +68,10 @@ pub struct Options {
     /// False (`forceSync=no`): log writes are never synced, and a power cut may cost anything. Snapshots and the
     /// manifest still are.
     pub fsync: bool,
-    /// Make segments ahead on a thread, not when they are needed.
+    /// Make segments ahead and look at the room on a thread, not when it is asked for.
     pub background: bool,
+    /// Bytes free below which [`Room`] is low, on the file system of either directory; 0 is no mark.
+    pub low_water: u64,
     /// Threads that decode a snapshot.
     pub load_threads: usize,
 }
@@ -84,6 +88,7 @@ impl Default for Options {
             purge: true,
             fsync: true,
             background: true,
+            low_water: 128 << 20,
             load_threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(8)),
         }
     }
@@ -128,8 +133,15 @@ impl Engine {
         let is_new = found.is_none();
         let manifest = found.map_or_else(|| random().map(Manifest::new), Ok)?;
         let recovered = recover::recover(places, &manifest, options.load_threads, target)?;
-        let ahead = Ahead::new(Arc::clone(&disk), log.clone(), options.fsync, options.background)
-            .map_err(failed("start a thread for", &log))?;
+        let plan = Plan {
+            data: data.clone(),
+            log: log.clone(),
+            sync: options.fsync,
+            reserve_bytes: blocks_up(options.segment_bytes_first.min(options.segment_bytes)).max(2 * BLOCK as u64),
+            low_water: options.low_water,
+        };
+        let ahead =
+            Ahead::new(Arc::clone(&disk), plan, options.background).map_err(failed("start a thread for", &log))?;
         let log_options = LogOptions {
             segment_bytes: blocks_up(options.segment_bytes).max(2 * BLOCK as u64),
             segment_bytes_first: blocks_up(options.segment_bytes_first).max(2 * BLOCK as u64),
@@ -163,7 +175,7 @@ impl Engine {
     /// for a thread of its own, while the log goes on. At most `bytes_per_second` are written if that is given.
     ///
     /// # Errors
-    /// [`SnapshotError`]; the store is as it was before, but for a temporary file that the next start removes.
+    /// [`SnapshotError`]; the store is as it was before, and what was written of the snapshot is removed if it can be.
     pub fn write_snapshot<'a>(
         &self,
         zxid: Zxid,
@@ -192,7 +204,12 @@ impl Engine {
             store.disk.remove(&temporary).map_err(fail("replace"))?;
         }
         let write = |out: &mut dyn Write| snapshot::write(out, zxid, seed, meta, entries, bytes_per_second);
-        let summary = write_durably(&*store.disk, &temporary, write).map_err(fail("write"))?;
+        let written = write_durably(&*store.disk, &temporary, write);
+        if written.is_err() {
+            // Most often the disk is full: the log needs what this took. The next start removes what stays.
+            let _ = store.disk.remove(&temporary);
+        }
+        let summary = written.map_err(fail("write"))?;
         store
             .disk
             .rename(&temporary, &path)
@@ -202,7 +219,12 @@ impl Engine {
             manifest.snapshots.push(zxid);
             manifest.snapshots.sort();
         };
-        store.update(list).map_err(fail("list"))?;
+        let listed = store.update(list);
+        if listed.as_ref().is_err_and(is_full) {
+            // No manifest on the disk can name it: what is full fails before the rename.
+            let _ = store.disk.remove(&path);
+        }
+        listed.map_err(fail("list"))?;
         let purged = match self.purge {
             true => retention::purge(store, self.retain_snapshots).map_err(fail("purge after"))?,
             false => Purged::default(),
@@ -213,6 +235,46 @@ impl Engine {
             summary: Some(summary),
             purged,
         })
+    }
+
+    /// Whether a snapshot of about that many bytes could be written now; if not, why. What the newest one took is a
+    /// better guess than the caller's. Part of the low-water mark stays untouched.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub fn has_room_for_snapshot(&self, guess: u64) -> Result<(), String> {
+        let store = &*self.store;
+        let newest = store.manifest.lock().snapshots.last().copied();
+        let length = newest.and_then(|zxid| store.disk.length(&store.data.join(snapshot_name(zxid))).ok());
+        let needed = length.map_or(guess, |bytes| bytes + bytes / 4) + store.ahead.room().low_water / 4;
+        match store.disk.free(&store.data) {
+            Ok(Some(free)) if free < needed => Err(format!(
+                "{free} bytes are free in {}, and about {needed} are needed",
+                store.data.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a snapshot now would let others, and log, go.
+    pub fn would_purge(&self) -> bool {
+        self.purge && self.store.manifest.lock().snapshots.len() >= self.retain_snapshots
+    }
+
+    /// How much room there was at the last look.
+    pub fn room(&self) -> Room {
+        self.store.ahead.room()
+    }
+
+    /// Looks now: makes the reserve whole if that can be, and judges. A thread does so once a second if
+    /// [`Options::background`] is set.
+    pub fn look(&self) {
+        self.store.ahead.look();
+    }
+
+    /// Has each change of the level told, from a thread of the engine, and at once the level as it is.
+    pub fn listen(&self, listener: Listener) {
+        self.store.ahead.listen(listener);
     }
 
     /// Where snapshots and manifest are. Others may keep small files there, under names that are not ours.
@@ -280,6 +342,8 @@ fn lock_directories(disk: &dyn Disk, data: &Path, log: &Path) -> Result<Vec<Lock
             break;
         }
         disk.create_dir(directory).map_err(failed("create", directory))?;
+        disk.probe(directory)
+            .map_err(failed("create, write, sync and remove a file in", directory))?;
         let path = directory.join(LOCK);
         let lock = disk.lock(&path).map_err(|error| match error {
             LockError::Held(pid) => OpenError::Locked { path, pid },

@@ -1,5 +1,6 @@
 //! The storage engine: a versioned trie in memory, a group-commit log and snapshots on disk.
-//! It never opens a socket or starts an event loop, and time only paces the writing of snapshots.
+//! It never opens a socket or starts an event loop, and time only paces the writing of snapshots and the looks at the
+//! room that the disks have.
 
 pub mod zxid;
 pub use zxid::Zxid;
@@ -15,7 +16,9 @@ mod reader;
 mod record;
 pub mod recover;
 mod report;
+mod reserve;
 mod retention;
+pub mod room;
 pub mod scan;
 mod segment;
 pub mod sim;

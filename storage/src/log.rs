@@ -200,18 +200,19 @@ impl Log {
     /// The next segment, for a first batch of so many bytes.
     fn begin_segment(&mut self, bytes: u64) -> Arc<SegmentFile> {
         let number = self.tail.number + 1;
+        let least = BATCHES + bytes;
         let header = SegmentHeader {
             store: self.store.store,
             number,
             salt: self.store.salt(number),
             first: self.open.zxids().0,
             base: self.tail.state,
-            bytes: self.store.segment_bytes(number).max(BATCHES + bytes),
+            bytes: self.store.segment_bytes(number).max(least),
             previous_last: self.tail.logged,
             previous_end: self.tail.offset,
             chain: self.tail.chain,
         };
-        let segment = Arc::new(SegmentFile::new(Arc::clone(&self.store), header));
+        let segment = Arc::new(SegmentFile::new(Arc::clone(&self.store), header, least));
         self.tail.segment = Some(Arc::clone(&segment));
         self.tail.number = number;
         self.tail.offset = BATCHES;

@@ -30,6 +30,8 @@ use crate::store::Store;
 pub struct SegmentFile {
     path: PathBuf,
     header: SegmentHeader,
+    /// The bytes that it cannot do without; `header.bytes` is what it should have.
+    least: u64,
     store: Arc<Store>,
     opened: OnceLock<Opened>,
     preparing: Mutex<()>,
@@ -41,11 +43,12 @@ struct Opened {
 }
 
 impl SegmentFile {
-    /// One that is yet to be begun; `header.bytes` is the least that it must hold.
-    pub(crate) fn new(store: Arc<Store>, header: SegmentHeader) -> SegmentFile {
+    /// One that is yet to be begun, with `header.bytes` if there is room for them, else with `least`.
+    pub(crate) fn new(store: Arc<Store>, header: SegmentHeader, least: u64) -> SegmentFile {
         SegmentFile {
             path: store.log.join(segment_name(header.first)),
             header,
+            least,
             store,
             opened: OnceLock::new(),
             preparing: Mutex::new(()),
@@ -54,7 +57,8 @@ impl SegmentFile {
 
     /// One that recovery found, to be continued.
     pub(crate) fn reopen(store: Arc<Store>, header: SegmentHeader) -> io::Result<SegmentFile> {
-        let segment = SegmentFile::new(store, header);
+        let least = header.bytes;
+        let segment = SegmentFile::new(store, header, least);
         let file = open_log(&segment.store, &segment.path, None)?;
         let bytes = segment.header.bytes;
         segment.opened.get_or_init(|| Opened { file, bytes });
@@ -69,7 +73,7 @@ impl SegmentFile {
             return Ok(());
         }
         let store = &*self.store;
-        let spare = store.ahead.take(self.header.bytes)?;
+        let spare = store.ahead.take(self.header.bytes, self.least)?;
         let header = SegmentHeader {
             bytes: spare.bytes,
             ..self.header.clone()
@@ -98,7 +102,7 @@ impl SegmentFile {
             .rename(&spare.path, &self.path)
             .and_then(|()| store.disk.sync_dir(&store.log))
             .map_err(context("cannot rename a segment to", &self.path))?;
-        store.update(|manifest| manifest.segments.push(listed))?;
+        store.update_in_need(|manifest| manifest.segments.push(listed))?;
         let bytes = spare.bytes;
         self.opened.get_or_init(|| Opened { file, bytes });
         Ok(())

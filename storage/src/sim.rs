@@ -70,6 +70,7 @@ struct State {
     trace: Vec<Op>,
     locked: BTreeSet<PathBuf>,
     fails_after: Option<usize>,
+    capacity: Option<u64>,
 }
 
 impl SimDisk {
@@ -92,6 +93,17 @@ impl SimDisk {
     /// After so many more changes, every change fails with EIO.
     pub fn fail_after(&self, changes: usize) {
         self.0.lock().fails_after = Some(changes);
+    }
+
+    /// From now on the disk has so many bytes, or all there are: what would make its files longer in sum fails with
+    /// ENOSPC, after as many sectors as there is room for. Bytes that a file has can always be written over.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.0.lock().capacity = bytes;
+    }
+
+    /// Bytes of all files.
+    pub fn used(&self) -> u64 {
+        self.0.lock().used()
     }
 
     /// What the disk held at first, and all that was done since.
@@ -128,6 +140,24 @@ impl State {
             .copied()
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|file| self.files[*file].len() as u64).sum()
+    }
+
+    fn free(&self) -> Option<u64> {
+        self.capacity.map(|capacity| capacity.saturating_sub(self.used()))
+    }
+
+    /// How many of so many bytes at an offset of a file there is room for.
+    fn room(&self, file: usize, offset: usize, bytes: usize) -> usize {
+        let growth = (offset + bytes).saturating_sub(self.files[file].len());
+        let lacking = self.free().map_or(0, |free| (growth as u64).saturating_sub(free)) as usize;
+        match lacking {
+            0 => bytes,
+            _ => (bytes - lacking) / SECTOR * SECTOR,
+        }
+    }
 }
 
 fn put(file: &mut Arc<Vec<u8>>, offset: usize, bytes: &[u8]) {
@@ -147,14 +177,20 @@ struct SimFile {
 impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.disk.change(|state| {
+            let room = state.room(self.file, offset as usize, bytes.len());
+            let (bytes, is_full) = (&bytes[..room], room < bytes.len());
             put(&mut state.files[self.file], offset as usize, bytes);
             state.trace.push(Op::Write {
                 file: self.file,
                 offset: offset as usize,
                 bytes: bytes.to_vec(),
-                durable: self.durable,
+                durable: self.durable && !is_full,
             });
-            Ok(())
+            if is_full {
+                Err(io::Error::from_raw_os_error(libc::ENOSPC))
+            } else {
+                Ok(())
+            }
         })
     }
 
@@ -278,6 +314,10 @@ impl Disk for SimDisk {
 
     fn random(&self) -> io::Result<u64> {
         Ok(0x5eed)
+    }
+
+    fn free(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(self.0.lock().free())
     }
 }
 

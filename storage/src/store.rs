@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::ahead::Ahead;
-use crate::disk::{Access, Disk, Lock, context, replace};
+use crate::disk::{Access, Disk, Lock, context, is_full, replace};
 use crate::manifest::{MANIFEST, Manifest};
 
 /// How the log's files are made and written.
@@ -40,14 +40,53 @@ pub(crate) struct Store {
 impl Store {
     /// Changes the manifest: on the disk first, then in memory.
     pub fn update(&self, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {
+        self.rewrite(change, |error, _| Err(error))
+    }
+
+    /// The same for the log, which must go on: on a full disk the manifest is written to a file of the reserve.
+    pub fn update_in_need(&self, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {
+        self.rewrite(change, |error, bytes| {
+            if is_full(&error) {
+                self.replace_from_reserve(bytes).unwrap_or(Err(error))
+            } else {
+                Err(error)
+            }
+        })
+    }
+
+    fn rewrite(
+        &self,
+        change: impl FnOnce(&mut Manifest),
+        otherwise: impl FnOnce(io::Error, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
         change(&mut next);
         next.generation += 1;
-        replace(&*self.disk, &self.data, MANIFEST, &next.encode())
+        let bytes = next.encode();
+        replace(&*self.disk, &self.data, MANIFEST, &bytes)
+            .or_else(|error| otherwise(error, &bytes))
             .map_err(context("cannot write", &self.data.join(MANIFEST)))?;
         *manifest = next;
         Ok(())
+    }
+
+    /// As [`replace`] does, but in blocks that are there already; `None` if there are none.
+    fn replace_from_reserve(&self, bytes: &[u8]) -> Option<io::Result<()>> {
+        let mut padded = bytes.to_vec();
+        let spare = self.ahead.take_manifest()?;
+        if spare.bytes < bytes.len() as u64 {
+            return None;
+        }
+        padded.resize(spare.bytes as usize, 0);
+        let write = || {
+            let file = self.disk.open(&spare.path, Access::Update)?;
+            file.write_at(&padded, 0)?;
+            file.sync()?;
+            self.disk.rename(&spare.path, &self.data.join(MANIFEST))?;
+            self.disk.sync_dir(&self.data)
+        };
+        Some(write())
     }
 
     /// How large the segment of that number is made, if nothing larger is needed.
