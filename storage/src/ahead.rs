@@ -149,9 +149,9 @@ impl Ahead {
         spare
     }
 
-    /// A file of the data directory laid out for the manifest, with its length.
-    pub fn take_manifest(&self) -> Option<Spare> {
-        let taken = self.maker.state.lock().reserve.take_manifest();
+    /// A file of the data directory laid out for the manifest, under the name `to` from now on.
+    pub fn take_manifest(&self, to: &Path) -> Option<Spare> {
+        let taken = self.maker.state.lock().reserve.take_manifest(&*self.maker.disk, to);
         self.maker.changed.notify_all();
         taken
     }
@@ -297,10 +297,15 @@ impl Maker {
 
     /// One of the reserve that is large enough. After a start nothing may have been looked at yet.
     fn from_reserve(&self, least: u64) -> Option<Spare> {
-        let taken = self.state.lock().reserve.take_segment(least);
-        taken.or_else(|| {
+        let take = || {
+            let mut state = self.state.lock();
+            state.serial += 1;
+            let to = self.name(state.serial);
+            state.reserve.take_segment(&*self.disk, &to, least)
+        };
+        take().or_else(|| {
             self.look();
-            self.state.lock().reserve.take_segment(least)
+            take()
         })
     }
 
@@ -339,8 +344,9 @@ impl Maker {
     fn check_free(&self, path: &Path, needed: u64) -> io::Result<()> {
         match self.disk.free(path.parent().expect("a file in a directory")) {
             Ok(Some(free)) if free < needed => {
-                let text = format!("{free} bytes are free there, and {needed} are needed");
-                Err(io::Error::new(io::ErrorKind::StorageFull, text))
+                let full = io::Error::from_raw_os_error(libc::ENOSPC);
+                let text = format!("{full}: {free} bytes are free there, and {needed} are needed");
+                Err(io::Error::new(full.kind(), text))
             }
             // What nobody knows is found out by writing.
             _ => Ok(()),

@@ -8,6 +8,9 @@
 //!
 //! The files stay over a restart, because the disk may be full by then. What is found is filled anew before it counts,
 //! since a crash may have left a header in it. `ahead` lays them out and hands them out.
+//!
+//! Invariant: a fixed name that is not in the lists belongs to nobody. So a file loses its name in the same step in
+//! which it leaves the list; whoever lays out the next one would otherwise fill a segment in use with zeros.
 
 use std::path::Path;
 
@@ -69,16 +72,25 @@ impl Reserve {
         assert!(self.segments.len() <= RESERVE_SEGMENTS && self.manifests.len() <= RESERVE_MANIFESTS);
     }
 
-    /// Gives a segment of at least that size away.
-    pub fn take_segment(&mut self, least: u64) -> Option<Spare> {
+    /// Gives a segment of at least that size away, under another name.
+    pub fn take_segment(&mut self, disk: &dyn Disk, to: &Path, least: u64) -> Option<Spare> {
         let index = self.segments.iter().position(|spare| spare.bytes >= least)?;
-        Some(self.segments.remove(index))
+        take(&mut self.segments, index, disk, to)
     }
 
-    /// Gives a file for the manifest away.
-    pub fn take_manifest(&mut self) -> Option<Spare> {
-        self.manifests.pop()
+    /// Gives a file for the manifest away, under another name.
+    pub fn take_manifest(&mut self, disk: &dyn Disk, to: &Path) -> Option<Spare> {
+        let last = self.manifests.len().checked_sub(1)?;
+        take(&mut self.manifests, last, disk, to)
     }
+}
+
+fn take(list: &mut Vec<Spare>, index: usize, disk: &dyn Disk, to: &Path) -> Option<Spare> {
+    // A file that cannot be renamed could not become a segment either.
+    disk.rename(&list[index].path, to).ok()?;
+    let Spare { bytes, .. } = list.remove(index);
+    let path = to.to_path_buf();
+    Some(Spare { path, bytes })
 }
 
 fn segment(plan: &Plan, nth: usize) -> Spare {

@@ -74,7 +74,7 @@ impl Store {
     /// As [`replace`] does, but in blocks that are there already; `None` if there are none.
     fn replace_from_reserve(&self, bytes: &[u8]) -> Option<io::Result<()>> {
         let mut padded = bytes.to_vec();
-        let spare = self.ahead.take_manifest()?;
+        let spare = self.ahead.take_manifest(&self.data.join(format!("{MANIFEST}.tmp")))?;
         if spare.bytes < bytes.len() as u64 {
             return None;
         }

@@ -42,8 +42,12 @@ struct Store {
 
 impl Store {
     fn open(disk: &SimDisk) -> Store {
+        Store::open_with(disk, options())
+    }
+
+    fn open_with(disk: &SimDisk, options: Options) -> Store {
         let mut seen = Seen::default();
-        let opened = Engine::open_on(Arc::new(disk.clone()), options(), &mut seen);
+        let opened = Engine::open_on(Arc::new(disk.clone()), options, &mut seen);
         let (engine, log, _) = opened.unwrap_or_else(|error| panic!("{error}"));
         let levels = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&levels);
@@ -183,6 +187,32 @@ fn the_reserve_outlives_a_kill() {
         batches += 1;
     }
     assert_eq!(store.log.durable().0, reached.0 + batches);
+}
+
+/// The thread that lays the reserve out anew must not touch what was just taken from it.
+#[test]
+fn what_is_taken_from_the_reserve_is_left_alone() {
+    let (disk, store) = on_a_full_disk();
+    std::mem::forget((store.engine, store.log));
+    for round in 0..100 {
+        let again = SimDisk::new(disk.live());
+        again.set_capacity(Some(again.used()));
+        let with_thread = Options {
+            background: true,
+            ..options()
+        };
+        let mut store = Store::open_with(&again, with_thread);
+        let reached = loop {
+            let reached = store.log.durable();
+            if store.append(1).is_err() {
+                break reached;
+            }
+        };
+        assert!(reached.0 > 2 * (FIRST / BLOCK - 1), "{reached}");
+        std::mem::forget((store.engine, store.log));
+        let store = Store::open(&SimDisk::new(again.live()));
+        assert_eq!(store.seen.state(), reached, "round {round}");
+    }
 }
 
 /// A kill or a power cut at every operation of the way from a full disk to its end.
