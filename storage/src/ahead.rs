@@ -274,25 +274,33 @@ impl Maker {
         }
     }
 
-    /// Lays out what is missing of the reserve.
+    /// Lays out what is missing of the reserve, as far as it can be; the first error is given.
     fn complete_reserve(&self) -> io::Result<()> {
         let _one = self.completing.lock();
-        loop {
-            let missing = self.state.lock().reserve.missing(&self.plan);
-            let Some(missing) = missing else { return Ok(()) };
-            let found = match self.disk.length(&missing.path) {
-                Ok(bytes) if bytes == missing.bytes => Access::Update,
-                Ok(_) => {
-                    self.disk.remove(&missing.path)?;
-                    Access::Create
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Access::Create,
-                Err(error) => return Err(context("cannot look at", &missing.path)(error)),
-            };
-            self.lay_out(&missing, found, 0)?;
-            let mut state = self.state.lock();
-            state.reserve.put(missing);
+        let missing = self.state.lock().reserve.missing(&self.plan);
+        let mut result = Ok(());
+        for spare in missing {
+            // One that cannot be made says nothing about the next, which may lie there since the last run.
+            let laid_out = self.lay_out_in_reserve(&spare);
+            if laid_out.is_ok() {
+                self.state.lock().reserve.put(spare);
+            }
+            result = result.and(laid_out);
         }
+        result
+    }
+
+    fn lay_out_in_reserve(&self, spare: &Spare) -> io::Result<()> {
+        let access = match self.disk.length(&spare.path) {
+            Ok(bytes) if bytes == spare.bytes => Access::Update,
+            Ok(_) => {
+                self.disk.remove(&spare.path)?;
+                Access::Create
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Access::Create,
+            Err(error) => return Err(context("cannot look at", &spare.path)(error)),
+        };
+        self.lay_out(spare, access, 0)
     }
 
     /// One of the reserve that is large enough. After a start nothing may have been looked at yet.

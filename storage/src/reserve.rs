@@ -51,14 +51,15 @@ impl Reserve {
         self.segments.len()
     }
 
-    /// The next file that should be there and is not. Manifests first: they are small, and no segment is begun without.
-    pub fn missing(&self, plan: &Plan) -> Option<Spare> {
-        let is_in = |list: &[Spare], spare: &Spare| list.iter().any(|other| other.path == spare.path);
-        let mut manifests = (1..=RESERVE_MANIFESTS).map(|nth| manifest(plan, nth));
-        let mut segments = (1..=RESERVE_SEGMENTS).map(|nth| segment(plan, nth));
-        manifests
-            .find(|spare| !is_in(&self.manifests, spare))
-            .or_else(|| segments.find(|spare| !is_in(&self.segments, spare)))
+    /// What should be there and is not. Manifests first: they are small, and no segment is begun without one.
+    pub fn missing(&self, plan: &Plan) -> Vec<Spare> {
+        let manifests = (1..=RESERVE_MANIFESTS).map(|nth| manifest(plan, nth));
+        let segments = (1..=RESERVE_SEGMENTS).map(|nth| segment(plan, nth));
+        let is_in = |spare: &Spare| {
+            let mut lists = self.manifests.iter().chain(&self.segments);
+            lists.any(|other| other.path == spare.path)
+        };
+        manifests.chain(segments).filter(|spare| !is_in(spare)).collect()
     }
 
     /// One more is laid out.

@@ -174,7 +174,13 @@ fn the_reserve_outlives_a_kill() {
     store.append(1).unwrap();
     let reached = store.log.durable();
     std::mem::forget((store.engine, store.log));
-    let again = SimDisk::new(disk.live());
+    let mut image = disk.live();
+    // One that cannot be laid out again must not hide those that are there.
+    image
+        .files
+        .remove(Path::new("/data/ringkeeper-1/reserve.manifest.1"))
+        .unwrap();
+    let again = SimDisk::new(image);
     again.set_capacity(Some(again.used()));
     let mut store = Store::open(&again);
     // No look yet: who needs the reserve finds it.
