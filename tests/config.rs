@@ -260,7 +260,7 @@ fn bad_values_name_file_line_key_value_and_what_is_allowed() {
     check(
         "ringkeeper.color=1",
         &[
-            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.segmentMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.log",
+            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.segmentMegabytes, ringkeeper.lowWaterMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.log",
         ],
     );
     check(
@@ -441,7 +441,7 @@ fn what_the_server_is_told() {
                nio.sessionlessCnxnTimeout=77\n4lw.commands.whitelist=ruok, stat\nclientPortListenBacklog=12\n\
                clientTcpKeepAlive=true\ndigest.enabled=false\nreconfigEnabled=true\npreAllocSize=2048\n\
                DigestAuthenticationProvider.superDigest=super:x\nringkeeper.cores=3\nringkeeper.engine=epoll\n\
-               ringkeeper.snapshotBytesPerSecond=1000\nenforce.auth.enabled=true\nenforce.auth.schemes=digest , ip\n";
+               ringkeeper.lowWaterMegabytes=7\nringkeeper.snapshotBytesPerSecond=1000\nenforce.auth.enabled=true\nenforce.auth.schemes=digest , ip\n";
     let options = loaded(all).options;
     assert_eq!(options.listen.to_string(), "127.0.0.1:2181");
     assert_eq!(
@@ -461,7 +461,10 @@ fn what_the_server_is_told() {
         (options.force_sync, options.sync_warning_ms, options.batch_max),
         (false, 5, 3)
     );
-    assert_eq!((options.segment_bytes, options.sessionless_ms), (2 << 20, 77));
+    assert_eq!(
+        (options.segment_bytes, options.low_water, options.sessionless_ms),
+        (2 << 20, 7 << 20, 77)
+    );
     assert_eq!(
         (options.backlog, options.shown.backlog, options.keep_alive),
         (12, 12, true)

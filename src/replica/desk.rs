@@ -1,6 +1,10 @@
 //! The desk itself: requests in, transactions to the log, published batches out.
+//!
+//! Where the disk is nearly full ([`Level`]) it refuses what would only add: such an answer costs no zxid and no byte
+//! of the log, and still comes in the session's order.
 
 use storage::Zxid;
+use storage::engine::Level;
 
 use super::input::{Answer, Answered, Origin, Published, WriteRequest};
 use super::pipeline::Pipeline;
@@ -40,6 +44,8 @@ pub struct Replica {
     next_session: SessionId,
     settings: Settings,
     record: Vec<u8>,
+    level: Level,
+    unlogged: Vec<Answered>,
 }
 
 /// Where transactions go to become durable.
@@ -79,6 +85,8 @@ impl Replica {
             settings,
             tree,
             record: Vec::new(),
+            level: Level::Enough,
+            unlogged: Vec::new(),
         }
     }
 
@@ -108,10 +116,56 @@ impl Replica {
         self.pipeline.waiting()
     }
 
-    /// A session's write.
-    pub fn write(&mut self, request: &WriteRequest, now: Now, log: &mut impl Log) {
+    /// How much room the disk has from now on.
+    pub fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
+    /// Whether there is room for sessions that do not exist yet. A refused one has no answer but its connection's end:
+    /// a ConnectResponse can only say that a session is over, and clients would take it for their own.
+    pub fn takes_sessions(&self) -> bool {
+        self.level != Level::Last
+    }
+
+    /// Whether a request must not be logged for want of room. Closes go on to the end: they are what frees locks. A
+    /// delete does too while there is room at all, since it releases a lock, or makes the next snapshot smaller. A
+    /// multi is refused as a whole, whatever it holds.
+    fn is_refused(&self, request: &Request<'_>) -> bool {
+        match self.level {
+            Level::Enough => false,
+            Level::Low => !matches!(request, Request::CloseSession | Request::Write(WriteOp::Delete { .. })),
+            Level::Last => !matches!(request, Request::CloseSession),
+        }
+    }
+
+    /// Answers as Java does where a request fails as a whole, multi included: an error in the header, and no record
+    /// (`FinalRequestProcessor#processRequest` with a throttled request).
+    fn refuse(&mut self, request: &WriteRequest, code: ErrorCode) {
+        let answer = Answer::Reply {
+            xid: request.xid,
+            reply: WriteReply::Error(code),
+        };
+        let answered = Answered {
+            origin: request.origin,
+            zxid: self.pipeline.last_prepared().0 as i64,
+            answer,
+        };
+        self.unlogged.extend(self.pipeline.answer_in_turn(answered));
+    }
+
+    /// Answers that no transaction carries and nothing is to be waited for.
+    pub fn take_unlogged(&mut self) -> Vec<Answered> {
+        std::mem::take(&mut self.unlogged)
+    }
+
+    /// A session's write. False if it was refused for want of room, and nothing was logged.
+    pub fn write(&mut self, request: &WriteRequest, now: Now, log: &mut impl Log) -> bool {
         let decoded = Request::read(request.op, &request.body).expect("the connection decoded it before");
         let session = self.sessions.check(request.session);
+        if self.is_refused(&decoded) {
+            self.refuse(request, session.err().unwrap_or(ErrorCode::SystemError));
+            return false;
+        }
         let (txn, reply) = match &decoded {
             Request::Write(op) => self.single(request, op, session, now),
             Request::Multi(ops) => self.multi(request, ops, session, now),
@@ -124,7 +178,10 @@ impl Replica {
                 };
                 (Txn::Error(code.code()), WriteReply::Error(code))
             }
-            Request::CloseSession => return self.close(request.session, Some((request.origin, request.xid)), now, log),
+            Request::CloseSession => {
+                self.close(request.session, Some((request.origin, request.xid)), now, log);
+                return true;
+            }
             other => unreachable!("{other:?} is no write"),
         };
         let answer = Answer::Reply {
@@ -139,6 +196,7 @@ impl Replica {
             Some((request.origin, answer)),
             log,
         );
+        true
     }
 
     fn single(
@@ -272,13 +330,18 @@ impl Replica {
         self.log_txn(id, cxid, &txn, now, answer, log);
     }
 
-    /// Time passes: sessions expire, containers and TTL nodes go. Gives the number of sessions that expired.
+    /// Time passes: sessions expire, containers and TTL nodes go. Gives the number of sessions that expired. What can
+    /// wait, waits for room.
     pub fn tick(&mut self, now: Now, log: &mut impl Log) -> usize {
         let expired = self.sessions.expired(now.ms);
         for id in &expired {
             self.close(*id, None, now, log);
         }
-        for path in self.reaper.due(&self.published, &self.tree, now.ms, now.wall_ms) {
+        let due = match self.level {
+            Level::Enough => self.reaper.due(&self.published, &self.tree, now.ms, now.wall_ms),
+            Level::Low | Level::Last => Vec::new(),
+        };
+        for path in due {
             if is_due(&self.tree, &path, now.wall_ms, self.reaper.settings().never_used_ms) {
                 let change = Change::DeleteContainer { path };
                 let header = self.header(0, 0, now);
@@ -292,10 +355,11 @@ impl Replica {
 
     /// When [`Replica::tick`] is due next.
     pub fn next_tick_ms(&self, now_ms: u64) -> u64 {
-        self.sessions
-            .next_check_ms(now_ms)
-            .min(self.reaper.next_ms())
-            .max(now_ms)
+        let reaping = match self.level {
+            Level::Enough => self.reaper.next_ms(),
+            Level::Low | Level::Last => u64::MAX,
+        };
+        self.sessions.next_check_ms(now_ms).min(reaping).max(now_ms)
     }
 
     /// The open batch goes to the disk.

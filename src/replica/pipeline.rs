@@ -48,6 +48,21 @@ impl Pipeline {
         self.open_answers.extend(answer);
     }
 
+    /// An answer to something that is not logged: it comes behind the answers of all that was. Given back if there are
+    /// none to come.
+    pub fn answer_in_turn(&mut self, answer: Answered) -> Option<Answered> {
+        let sealed = self.sealed.back_mut();
+        let open_from = sealed.as_ref().map_or(self.published, |batch| batch.last);
+        if self.prepared > open_from {
+            self.open_answers.push(answer);
+        } else if let Some(batch) = sealed {
+            batch.answers.push(answer);
+        } else {
+            return Some(answer);
+        }
+        None
+    }
+
     /// The newest transaction given out.
     pub fn last_prepared(&self) -> Zxid {
         self.prepared
@@ -103,5 +118,70 @@ impl Pipeline {
             }
         }
         published
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::input::{Answer, Origin};
+    use crate::tree::{Features, Tree};
+    use crate::wire::reply::WriteReply;
+    use crate::wire::txn::{Txn, TxnHeader};
+
+    fn answered(xid: i32, zxid: u64) -> Answered {
+        let origin = Origin {
+            core: 0,
+            connection: 0,
+            generation: 0,
+        };
+        let reply = WriteReply::Nothing;
+        Answered {
+            origin,
+            zxid: zxid as i64,
+            answer: Answer::Reply { xid, reply },
+        }
+    }
+
+    fn xids(answers: &[Answered]) -> Vec<i32> {
+        let xid = |answered: &Answered| match answered.answer {
+            Answer::Reply { xid, .. } => xid,
+            _ => panic!("{answered:?}"),
+        };
+        answers.iter().map(xid).collect()
+    }
+
+    #[test]
+    fn an_answer_without_a_transaction_waits_for_those_before_it() {
+        let (mut pipeline, mut tree) = (Pipeline::default(), Tree::new(1, Features::default()));
+        let mut log = |pipeline: &mut Pipeline, tree: &mut Tree, xid, zxid: u64| {
+            let header = TxnHeader {
+                session: 1,
+                cxid: xid,
+                zxid: zxid as i64,
+                time_ms: 1,
+            };
+            tree.apply(&header, &Txn::Error(-101), &mut Vec::new());
+            tree.finish(header.zxid);
+            pipeline.prepared(Zxid(zxid), Some(answered(xid, zxid)));
+        };
+        assert!(pipeline.answer_in_turn(answered(1, 0)).is_some(), "nothing to wait for");
+        log(&mut pipeline, &mut tree, 2, 1);
+        assert!(
+            pipeline.answer_in_turn(answered(3, 1)).is_none(),
+            "behind the open batch"
+        );
+        pipeline.seal(tree.seal());
+        assert!(
+            pipeline.answer_in_turn(answered(4, 1)).is_none(),
+            "behind the sealed batch"
+        );
+        log(&mut pipeline, &mut tree, 5, 2);
+        assert!(pipeline.answer_in_turn(answered(6, 2)).is_none());
+        let published = pipeline.durable(Zxid(1)).expect("the first batch");
+        assert_eq!(xids(&published.answers), [2, 3, 4]);
+        pipeline.seal(tree.seal());
+        assert_eq!(xids(&pipeline.durable(Zxid(2)).expect("the second").answers), [5, 6]);
+        assert!(pipeline.answer_in_turn(answered(7, 2)).is_some(), "all are out");
     }
 }

@@ -91,6 +91,7 @@ impl Core {
                     return;
                 }
                 ToCore::Batch(batch) => self.deliver(batch),
+                ToCore::Answers(answers) => self.hand_out(answers),
                 ToCore::Accepted { socket, peer, place } => self.accept(socket, peer, place),
                 ToCore::Attached {
                     origin,

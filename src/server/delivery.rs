@@ -41,6 +41,19 @@ impl Core {
             self.note_watching();
         }
         self.view.borrow_mut().advance(&batch.version);
+        self.go_on(&touched);
+    }
+
+    /// Answers to what was refused without a transaction: nothing has changed, so there is nothing to be told first.
+    pub(super) fn hand_out(self: &Rc<Core>, answers: Vec<Answered>) {
+        let mut touched = Touched::default();
+        for answered in answers {
+            self.answer(answered, &mut touched);
+        }
+        self.go_on(&touched);
+    }
+
+    fn go_on(self: &Rc<Core>, touched: &Touched) {
         for conn in &touched.to_resume {
             self.resume(conn);
         }

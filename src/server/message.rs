@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use storage::engine::Room;
 use storage::log::LogWrite;
 use tokio::sync::oneshot;
 
@@ -39,6 +40,8 @@ pub enum ToWriter {
     Written(std::io::Result<LogWrite>),
     /// A snapshot is done, in so many ms, or failed.
     SnapshotDone(Option<u64>),
+    /// The room on the disks has another level.
+    Room(Room),
     /// For the four-letter words.
     Report(oneshot::Sender<WriterReport>),
     /// Counts start anew (`srst`).
@@ -58,6 +61,8 @@ pub enum ToCore {
     },
     /// A published batch.
     Batch(Batch),
+    /// Answers that no batch carries.
+    Answers(Vec<Answered>),
     /// The answer to an attachment.
     Attached {
         origin: Origin,
@@ -127,4 +132,6 @@ pub struct WriterReport {
     pub digests: Vec<(i64, u64)>,
     /// Its counts.
     pub numbers: WriterNumbers,
+    /// The room on the disks at the last look.
+    pub room: Room,
 }

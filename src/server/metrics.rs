@@ -206,6 +206,8 @@ pub struct WriterNumbers {
     /// Transactions that went to the log.
     pub logged: u64,
     pub sessions_expired: u64,
+    /// Writes and new sessions that were refused for want of room on the disk.
+    pub refused: u64,
     /// Batches that took longer than `fsync.warningthresholdms`.
     pub slow_syncs: u64,
     /// Transactions in a batch.

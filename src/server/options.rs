@@ -27,6 +27,8 @@ pub struct Options {
     pub log_dir: PathBuf,
     /// Bytes of a log segment.
     pub segment_bytes: u64,
+    /// Free bytes below which no new writes are taken.
+    pub low_water: u64,
     /// `forceSync`.
     pub force_sync: bool,
     /// `fsync.warningthresholdms`.

@@ -1,5 +1,6 @@
 //! From options to a running server, and its orderly end.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use storage::engine::Engine as Storage;
@@ -131,6 +132,10 @@ impl Prepared {
             ..
         } = self;
         let engine = shared.options.engine;
+        let writer_inbox = Arc::clone(&shared);
+        storage.listen(Box::new(move |room| {
+            writer_inbox.writer.send(ToWriter::Room(room.clone()))
+        }));
         let guest = shared.options.cores <= GUEST_CORES_MAX;
         for index in 1..shared.options.cores {
             let (shared, view) = (Arc::clone(&shared), replica.view());
@@ -189,6 +194,7 @@ fn storage_options(options: &Options) -> storage::engine::Options {
         data_dir: options.data_dir.clone(),
         log_dir: options.log_dir.clone(),
         segment_bytes: options.segment_bytes,
+        low_water: options.low_water,
         direct: true,
         retain_snapshots: options.retain_snapshots,
         purge: options.purge,
@@ -214,7 +220,10 @@ fn spawn(name: String, work: impl FnOnce() -> std::io::Result<()> + Send + 'stat
 /// A server without one of its threads is no server.
 fn fatal(what: &str, error: &std::io::Error) -> ! {
     tracing::error!(what, %error, "a thread ended, so this server stops");
-    eprintln!("ringkeeper: {what} ended, so this server stops: {error}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "ringkeeper: {what} ended, so this server stops: {error}"
+    );
     std::process::exit(1)
 }
 

@@ -6,7 +6,7 @@ use storage::engine::Engine as Storage;
 
 use super::message::ToWriter;
 use super::shared::Shared;
-use crate::tree::View;
+use crate::tree::{Totals, View};
 
 /// Counts towards the next snapshot. Both limits are drawn anew after each, between half and all of what is
 /// configured, so that the servers of an ensemble do not all snapshot at once.
@@ -19,7 +19,12 @@ pub struct Trigger {
     count_limit: u64,
     bytes_limit: u64,
     running: bool,
+    /// When one that could not be taken is tried again.
+    again_ms: Option<u64>,
 }
+
+/// How long after a snapshot that could not be taken the next one is tried.
+const AGAIN_MS: u64 = 60_000;
 
 impl Trigger {
     /// `seed` draws the first limits.
@@ -34,6 +39,7 @@ impl Trigger {
             count_limit,
             bytes_limit,
             running: false,
+            again_ms: None,
         };
         trigger.draw();
         trigger
@@ -55,21 +61,56 @@ impl Trigger {
         self.bytes_now += bytes;
         let due = !self.running && (self.count_now >= self.count_limit || self.bytes_now >= self.bytes_limit);
         if due {
-            self.running = true;
-            self.draw();
+            self.begin();
         }
         due
     }
 
+    /// A snapshot is taken to be running.
+    pub fn begin(&mut self) {
+        self.running = true;
+        self.draw();
+    }
+
+    /// Whether one is.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
     /// The snapshot that was running is done.
     pub fn done(&mut self) {
-        self.running = false;
+        (self.running, self.again_ms) = (false, None);
+    }
+
+    /// It could not be taken: another is tried by and by, whatever comes to the log until then.
+    pub fn failed(&mut self, now_ms: u64) {
+        (self.running, self.again_ms) = (false, Some(now_ms + AGAIN_MS));
+    }
+
+    /// Whether the last one could not be taken.
+    pub fn is_put_off(&self) -> bool {
+        self.again_ms.is_some()
+    }
+
+    /// True if one that could not be taken is due again; it is then taken to be running.
+    pub fn is_due_again(&mut self, now_ms: u64) -> bool {
+        let due = !self.running && self.again_ms.is_some_and(|again_ms| again_ms <= now_ms);
+        if due {
+            self.begin();
+        }
+        due
     }
 }
 
 /// Between half and all of `max`.
 fn jittered(max: u64, random: u64) -> u64 {
     max / 2 + 1 + random % (max / 2).max(1)
+}
+
+/// More than a snapshot of that tree takes: its paths and data as they are, and what stands beside them in each node.
+pub fn bytes_at_most(totals: &Totals) -> u64 {
+    const NODE_BYTES: u64 = 64;
+    totals.bytes + totals.nodes * NODE_BYTES
 }
 
 /// Writes a version to the disk on a thread of its own, and tells the writer.
@@ -117,5 +158,19 @@ mod tests {
             trigger.draw();
         }
         assert!(Trigger::new(1_000_000, Some(1000), 1).logged(1, 1001));
+    }
+
+    #[test]
+    fn one_that_failed_is_tried_again() {
+        let mut trigger = Trigger::new(100, None, 42);
+        assert!(!trigger.is_due_again(u64::MAX));
+        trigger.begin();
+        trigger.failed(1000);
+        assert!(trigger.is_put_off() && !trigger.is_running());
+        assert!(!trigger.is_due_again(1000 + AGAIN_MS - 1));
+        assert!(trigger.is_due_again(1000 + AGAIN_MS) && trigger.is_running());
+        assert!(!trigger.is_due_again(u64::MAX), "one at a time");
+        trigger.done();
+        assert!(!trigger.is_put_off() && !trigger.is_due_again(u64::MAX));
     }
 }

@@ -317,6 +317,7 @@ impl Core {
             mode: MODE,
             gauges,
             quotas,
+            own: own_lines(writer),
             counters,
             summaries,
             quantiles,
@@ -379,6 +380,20 @@ impl Core {
         let node = view.node(path)?;
         Track::parse(view.data(path, &node)?)
     }
+}
+
+/// How full the disks are. What a file system does not tell is left out.
+fn own_lines(writer: &WriterReport) -> Vec<(&'static str, u64)> {
+    let room = &writer.room;
+    let free = [("log_free_bytes", room.log_free), ("data_free_bytes", room.data_free)];
+    let mut lines = vec![
+        ("room_level", room.level as u64),
+        ("low_water_bytes", room.low_water),
+        ("log_reserve_segments", room.reserve as u64),
+        ("writes_refused", writer.numbers.refused),
+    ];
+    lines.extend(free.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))));
+    lines
 }
 
 pub(super) fn merged(reports: &[CoreReport]) -> CoreNumbers {

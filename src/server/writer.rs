@@ -3,13 +3,14 @@
 //! Group commit without a timer (design.md D5): while one batch is being made durable, whatever arrives forms the
 //! next. The first failed write or sync ends the process: an fsync error cannot be retried (reliability.md 0.2).
 
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use storage::Zxid;
-use storage::engine::Engine as Storage;
+use storage::engine::{Engine as Storage, Level, Room};
 use storage::log::{Log, LogWrite};
 
 use super::message::{Batch, ToCore, ToWriter, WriterReport};
@@ -21,8 +22,10 @@ use crate::io::{LogDevice, breathe};
 use crate::replica::Now;
 use crate::replica::{Answered, Origin, Published, Replica};
 
-/// The exit status when the log cannot be written.
+/// The exit status when the log cannot be written for another reason than the next one.
 pub const EXIT_LOG_FAILED: i32 = 21;
+/// The exit status when there is no space left for the log: neither on the disk nor in its reserve.
+pub const EXIT_LOG_FULL: i32 = 22;
 
 /// A core that sleeps is woken for the sake of memory when so many batches wait for it, or when it holds back so
 /// many retired pieces: a million creates while one of two cores slept cost 400 B a znode instead of 240.
@@ -41,6 +44,7 @@ pub struct Writer {
     log: Log,
     device: Rc<LogDevice>,
     trigger: Trigger,
+    level: Level,
     writing: bool,
     batch_count: usize,
     batch_started_ms: u64,
@@ -69,6 +73,7 @@ impl Writer {
             log,
             device,
             trigger,
+            level: Level::Enough,
             writing: false,
             batch_count: 0,
             batch_started_ms: 0,
@@ -125,16 +130,28 @@ impl Writer {
                 self.handle(message, now);
             }
         }
+        let mut unlogged = self.replica.take_unlogged();
+        while let Some(core) = unlogged.first().map(|answered| answered.origin.core) {
+            let (of_core, rest) = unlogged.into_iter().partition(|answered| answered.origin.core == core);
+            self.shared.cores[core as usize].inbox.send(ToCore::Answers(of_core));
+            unlogged = rest;
+        }
     }
 
     fn handle(&mut self, message: ToWriter, now: Now) {
         match message {
             ToWriter::Write(request) => {
-                self.batch_count += 1;
                 self.numbers.asked += 1;
                 let before_ms = self.shared.clock.ms();
-                self.replica.write(&request, now, &mut self.log);
+                match self.replica.write(&request, now, &mut self.log) {
+                    true => self.batch_count += 1,
+                    false => self.numbers.refused += 1,
+                }
                 self.numbers.prepares.add(self.shared.clock.ms() - before_ms);
+            }
+            ToWriter::Open { origin, .. } if !self.replica.takes_sessions() => {
+                self.numbers.refused += 1;
+                self.tell(origin, ToCore::Displace(origin));
             }
             ToWriter::Open {
                 origin,
@@ -170,8 +187,12 @@ impl Writer {
             ToWriter::Written(Err(error)) => give_up(&error),
             ToWriter::SnapshotDone(took_ms) => {
                 took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
-                self.trigger.done();
+                match took_ms {
+                    Some(_) => self.trigger.done(),
+                    None => self.trigger.failed(now.ms),
+                }
             }
+            ToWriter::Room(room) => self.room_changed(&room),
             ToWriter::Report(answer) => drop(answer.send(self.report())),
             ToWriter::ResetNumbers => self.numbers = WriterNumbers::default(),
             ToWriter::Stop(done) => self.stopping.push(done),
@@ -184,6 +205,7 @@ impl Writer {
             quotas: self.replica.quota_paths(),
             digests: self.replica.digests(),
             numbers: self.numbers.clone(),
+            room: self.storage.room(),
         }
     }
 
@@ -199,6 +221,41 @@ impl Writer {
             if expired > 0 {
                 tracing::info!(expired, "sessions expired");
             }
+        }
+        if self.trigger.is_due_again(now.ms) {
+            self.snapshot();
+        }
+    }
+
+    /// What is refused from now on, and a line about it.
+    fn room_changed(&mut self, room: &Room) {
+        let (before, refused) = (std::mem::replace(&mut self.level, room.level), self.numbers.refused);
+        self.replica.set_level(room.level);
+        let opened = &self.shared.opened;
+        let (log, data) = (opened.log_path.display(), opened.data_path.display());
+        match room.level {
+            Level::Enough if before == Level::Enough => {}
+            Level::Enough => {
+                tracing::warn!(
+                    refused,
+                    "there is room again, and new writes are taken: {room}; log {log}, snapshots {data}"
+                )
+            }
+            Level::Low => tracing::warn!(
+                "the disk is nearly full: new writes are refused with SystemError until there is room: {room}; \
+                 log {log}, snapshots {data}"
+            ),
+            Level::Last => tracing::warn!(
+                "the last log segment in reserve is in use: all but closes and expiries is refused, new sessions \
+                 included: {room}; log {log}, snapshots {data}"
+            ),
+        }
+        let ends_low = before != Level::Enough && room.level == Level::Enough;
+        // One that was put off is taken at once; and one more lets the oldest go, and the log that only it needed.
+        let helps = before == Level::Enough && room.level != Level::Enough && self.storage.would_purge();
+        if (ends_low && self.trigger.is_put_off()) || (helps && !self.trigger.is_running()) {
+            self.trigger.begin();
+            self.snapshot();
         }
     }
 
@@ -282,17 +339,32 @@ impl Writer {
     }
 
     fn snapshot(&mut self) {
+        let totals = *self.replica.view().totals();
+        if let Err(why) = self.storage.has_room_for_snapshot(snapshots::bytes_at_most(&totals)) {
+            if !self.trigger.is_put_off() {
+                tracing::warn!("no snapshot is taken until there is room for it; the log keeps everything: {why}");
+            }
+            return self.trigger.failed(self.shared.clock.ms());
+        }
         let taken = snapshots::take(Arc::clone(&self.storage), Arc::clone(&self.shared), self.replica.view());
         if let Err(error) = taken {
             tracing::error!(%error, "no thread for a snapshot");
-            self.trigger.done();
+            self.trigger.failed(self.shared.clock.ms());
         }
     }
 }
 
 /// One line, then the end: what was not acknowledged may or may not be on the disk, and nobody may be told more.
 fn give_up(error: &std::io::Error) -> ! {
-    tracing::error!("the log cannot be written, so this server stops: {error}");
-    eprintln!("ringkeeper: the log cannot be written, so this server stops: {error}");
-    std::process::exit(EXIT_LOG_FAILED)
+    let status = if storage::disk::is_full(error) {
+        EXIT_LOG_FULL
+    } else {
+        EXIT_LOG_FAILED
+    };
+    // Standard error may be a file on the same disk; a panic about that would change the status.
+    let _ = writeln!(
+        std::io::stderr(),
+        "ringkeeper: the log cannot be written, so this server stops: {error}"
+    );
+    std::process::exit(status)
 }

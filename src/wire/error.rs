@@ -27,6 +27,16 @@ macro_rules! codes {
 codes! {
     /// No error.
     Ok = 0, "ok";
+    /// The server takes no new writes, because its disk is nearly full; nothing was done.
+    ///
+    /// Of the codes that could say so, it is the only one that every client takes as the plain failure of one request.
+    /// Java before 3.7 has no name for −125 (quota) and −127 (throttled) and throws a NullPointerException or an
+    /// IllegalArgumentException in the caller's face; kazoo before 2.11 raises in the thread that reads its connection,
+    /// which ends the client; node-zookeeper-client throws out of its socket's handler, which ends the process. −7
+    /// (timeout) is known to all and retried by Curator and kazoo, but a background write that Curator gives up on
+    /// makes it report a lost connection, upon which its leaders step down: a full disk must not unseat who holds a
+    /// lock. −1 is never sent by Apache's server, so that who meets it knows where to look.
+    SystemError = -1, "SystemError";
     /// In the results of a failed multi: an operation after the failing one.
     RuntimeInconsistency = -2, "RuntimeInconsistency";
     /// A record that could not be decoded.

@@ -104,6 +104,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         data_dir: data_dir?,
         log_dir: log_dir?,
         segment_bytes: segment_bytes(written, notes),
+        low_water: (written.int("ringkeeper.lowWaterMegabytes") * MIB) as u64,
         force_sync: written.text("forceSync") != "no",
         sync_warning_ms: written.int("fsync.warningthresholdms") as u64,
         retain_snapshots: retain,

@@ -155,6 +155,8 @@ fn start_log(key: Option<&str>) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would be said on standard error, with a panic where that is on a full disk.
+        .log_internal_errors(false)
         .try_init();
     Ok(())
 }

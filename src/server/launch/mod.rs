@@ -1,7 +1,8 @@
 //! `zk-server`: the words of `zkServer.sh`, and a server on built-in defaults when there is no word at all.
 //!
 //! Exit statuses are ZooKeeper's: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, 3 data
-//! directory unusable, 4 no admin server. What a person asked for goes to standard output, all else to standard error.
+//! directory unusable, 4 no admin server; and Ringkeeper's: 21 the log could not be written or synced, 22 there was no
+//! space left for it (`writer`). What a person asked for goes to standard output, all else to standard error.
 
 mod background;
 mod files;
@@ -9,6 +10,7 @@ mod foreground;
 mod process;
 mod status;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,7 +56,8 @@ const ADMIN: u8 = 4;
 )]
 #[command(after_help = "Without a word a standalone server starts on built-in defaults.\n\n\
     Exit statuses: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, \
-    3 data directory unusable, 4 no admin server.\n\n\
+    3 data directory unusable, 4 no admin server, 21 the log could not be written or synced (an I/O error), \
+    22 no space left for the log.\n\n\
     Environment: ZOOCFGDIR, ZOOCFG, ZOOPIDFILE, ZOO_LOG_DIR, ZOO_DATADIR_AUTOCREATE_DISABLE, SERVER_JVMFLAGS, \
     JVMFLAGS (as zkServer.sh has them), RUST_LOG.")]
 struct Arguments {
@@ -104,7 +107,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.text.is_empty() {
-                eprintln!("{}", failure.text);
+                let _ = writeln!(std::io::stderr(), "{}", failure.text);
             }
             ExitCode::from(failure.status)
         }
@@ -115,7 +118,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let directory = arguments.directory;
     let file = |cfg: Cfg| {
         let file = files::config(directory, cfg.config.as_deref());
-        eprintln!("Using config: {}", file.display());
+        // Nobody may be able to read it, such as on a full disk, which is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "Using config: {}", file.display());
         file
     };
     match arguments.word {

@@ -3,7 +3,7 @@
 //!
 //! Each of the names that release 3.9.5 prints on a standalone server is in exactly one of three places: a line of
 //! [`Monitor`] that was measured, [`ALONE`] (things of an ensemble, printed as 0 because on a server alone none has
-//! happened), or [`NOT_MEASURED`] (left out, with the reason).
+//! happened), or [`NOT_MEASURED`] (left out, with the reason). Names that begin with `ringkeeper_` are ours alone.
 
 use std::fmt::{Display, Write};
 
@@ -117,6 +117,8 @@ pub struct Monitor {
     pub mode: &'static str,
     pub gauges: Gauges,
     pub quotas: Vec<QuotaLine>,
+    /// What ZooKeeper has no name for; printed with `ringkeeper_` before it.
+    pub own: Vec<(&'static str, u64)>,
     pub counters: Vec<(&'static str, u64)>,
     pub summaries: Vec<(&'static str, Summary)>,
     pub quantiles: Vec<(&'static str, Quantiles)>,
@@ -275,6 +277,9 @@ impl Monitor {
                 .filter(move |(of, _)| *of == kind)
                 .map(|(_, name)| name)
         };
+        for (name, number) in &self.own {
+            line(out, format_args!("ringkeeper_{name}"), number);
+        }
         self.counters.iter().for_each(|(name, count)| line(out, name, count));
         alone(Kind::Counter).for_each(|name| line(out, name, 0));
         self.summaries

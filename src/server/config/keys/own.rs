@@ -17,6 +17,15 @@ pub const KEYS: &[Key] = &[
     key(Own, "ringkeeper.cores", Int(0, 256), "0", Should, Acts),
     // The size of a log segment, which is laid out in full when it is made. Wins over preAllocSize.
     key(Own, "ringkeeper.segmentMegabytes", Int(1, 1024), "64", Should, Acts),
+    // Free space below which new writes are refused, on the file system of dataDir or dataLogDir; 0 is no mark.
+    key(
+        Own,
+        "ringkeeper.lowWaterMegabytes",
+        Int(0, 1 << 20),
+        "128",
+        Should,
+        Acts,
+    ),
     // How fast a snapshot may be written, so that it does not take the disk from the log; 0 is no limit.
     key(
         Own,
