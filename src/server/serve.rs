@@ -257,8 +257,12 @@ impl storage::engine::Recover for Timed {
         self.recovery.begin_snapshot(zxid, seed, meta)
     }
 
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        self.recovery.entry(key, value)
+    fn inspector(&self) -> Option<Arc<dyn storage::engine::Inspect>> {
+        self.recovery.inspector()
+    }
+
+    fn trie(&mut self, trie: storage::trie::Trie) -> Result<(), String> {
+        self.recovery.trie(trie)
     }
 
     fn end_snapshot(&mut self) -> Result<(), String> {

@@ -144,8 +144,19 @@ impl Tree {
         tree
     }
 
-    /// A tree with nothing in it, to be filled from a snapshot.
-    pub fn bare(seed: u64, features: Features) -> Tree {
+    /// The tree of a snapshot's trie, totals and ACL numbers.
+    pub(super) fn loaded(trie: Trie, totals: Totals, acls: &[u32], features: Features) -> Tree {
+        let mut tree = Tree {
+            trie,
+            totals,
+            ..Tree::bare(0, features)
+        };
+        tree.derive(acls);
+        tree
+    }
+
+    /// A tree with nothing in it.
+    fn bare(seed: u64, features: Features) -> Tree {
         Tree {
             trie: Trie::new(seed),
             totals: Totals::default(),
@@ -383,15 +394,9 @@ impl Tree {
             .put(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes(), &[&value]);
     }
 
-    /// Rebuilds what is derived, after a snapshot has filled the trie.
-    pub(super) fn derive(&mut self) {
-        let numbers: Vec<u32> = self
-            .trie
-            .iter()
-            .filter(|(key, _)| key.first() == Some(&(Kind::Acl as u8)))
-            .filter_map(|(key, _)| Some(u32::from_be_bytes(*key[1..].first_chunk()?)))
-            .collect();
-        for number in numbers {
+    /// Rebuilds what is derived from the trie.
+    fn derive(&mut self, acls: &[u32]) {
+        for &number in acls {
             let id = AclId(number);
             let Some((_, acl)) = read_acl(&self.trie, id) else {
                 continue;
