@@ -67,11 +67,12 @@ pub struct Inspector {
     found: Mutex<Found>,
 }
 
-#[derive(Clone, Default)]
-struct Found {
+/// Nodes counted; live sessions and ACL numbers collected.
+#[derive(Default)]
+pub(super) struct Found {
     nodes: u64,
-    sessions: u32,
-    acls: Vec<u32>,
+    pub sessions: Vec<i64>,
+    pub acls: Vec<u32>,
 }
 
 impl Inspector {
@@ -81,7 +82,7 @@ impl Inspector {
         entries.iter().try_for_each(|(key, value)| found.entry(key, value))?;
         let mut all = self.found.lock();
         all.nodes += found.nodes;
-        all.sessions += found.sessions;
+        all.sessions.append(&mut found.sessions);
         all.acls.append(&mut found.acls);
         Ok(())
     }
@@ -98,7 +99,10 @@ impl Found {
             }
             Some(Kind::Session) => {
                 let record = super::session::SessionRecord::decode(value).ok_or("a session is not whole")?;
-                self.sessions += (record.timeout_ms > 0) as u32;
+                let id = name.try_into().map_err(|_| "a session without an id")?;
+                if record.timeout_ms > 0 {
+                    self.sessions.push(i64::from_be_bytes(id));
+                }
             }
             Some(Kind::Acl) => {
                 let number = name.try_into().map_err(|_| "an ACL without a number")?;
@@ -114,14 +118,15 @@ impl Found {
 /// The tree of a snapshot's meta bytes and its entries, which were inspected.
 pub fn load(meta: &[u8], trie: Trie, inspector: &Inspector, features: Features) -> Result<Tree, String> {
     let totals = read_meta(meta).ok_or("the snapshot's totals are of an unknown version or not whole")?;
-    let found = inspector.found.lock().clone();
-    if (found.nodes, found.sessions) != (totals.nodes, totals.sessions) {
+    let found = std::mem::take(&mut *inspector.found.lock());
+    let counts = (found.nodes, found.sessions.len());
+    if counts != (totals.nodes, totals.sessions as usize) {
         return Err(format!(
             "the snapshot says {} nodes and {} sessions but holds {} and {}",
-            totals.nodes, totals.sessions, found.nodes, found.sessions
+            totals.nodes, totals.sessions, counts.0, counts.1
         ));
     }
-    Ok(Tree::loaded(trie, totals, &found.acls, features))
+    Ok(Tree::loaded(trie, totals, found, features))
 }
 
 #[cfg(test)]
@@ -184,6 +189,10 @@ mod tests {
         let view = tree.view();
         let mut loaded = reload(&view, 0, features).unwrap();
         assert_eq!(loaded.totals(), tree.totals());
+        assert_eq!(
+            loaded.sessions().collect::<Vec<_>>(),
+            tree.sessions().collect::<Vec<_>>()
+        );
         let again = loaded.view();
         assert_eq!(again.entries().count(), view.entries().count());
         for (mine, theirs) in again.entries().zip(view.entries()) {

@@ -1,6 +1,6 @@
 //! The writer's head, its published versions, and what a core reads.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use storage::trie::{self, Trie};
@@ -9,6 +9,7 @@ use super::key::{Key, Kind, Look};
 use super::node::{AclId, Node, Payload, Persisted};
 use super::quota::QuotaPaths;
 use super::session::SessionRecord;
+use super::snapshot::Found;
 use super::{acl, digest};
 use crate::base::Zxid;
 use crate::base::limits::{DIGEST_LOG_INTERVAL, DIGEST_LOG_MAX};
@@ -106,6 +107,8 @@ pub struct Tree {
     acl_ids: HashMap<Arc<[Acl]>, AclId>,
     acls: HashMap<AclId, Arc<[Acl]>>,
     open_acl: Arc<[Acl]>,
+    /// The sessions that live. No multi opens or closes one, so that a roll-back never concerns it.
+    pub(super) session_ids: BTreeSet<i64>,
     /// Quota paths added (true) or removed since the checkpoint.
     quota_undo: Vec<(String, bool)>,
     scratch: Vec<u8>,
@@ -144,14 +147,15 @@ impl Tree {
         tree
     }
 
-    /// The tree of a snapshot's trie, totals and ACL numbers.
-    pub(super) fn loaded(trie: Trie, totals: Totals, acls: &[u32], features: Features) -> Tree {
+    /// The tree of a snapshot's trie and totals, and of the ACL numbers and live sessions in it.
+    pub(super) fn loaded(trie: Trie, totals: Totals, found: Found, features: Features) -> Tree {
         let mut tree = Tree {
             trie,
             totals,
+            session_ids: found.sessions.into_iter().collect(),
             ..Tree::bare(0, features)
         };
-        tree.derive(acls);
+        tree.derive(&found.acls);
         tree
     }
 
@@ -165,6 +169,7 @@ impl Tree {
             acl_ids: HashMap::new(),
             acls: HashMap::new(),
             open_acl: Arc::new([Acl::anyone(crate::wire::acl::ALL)]),
+            session_ids: BTreeSet::new(),
             quota_undo: Vec::new(),
             scratch: Vec::new(),
             digests: VecDeque::new(),
@@ -331,6 +336,12 @@ impl Tree {
         self.trie
             .get(Key::new(Kind::Session, &id.to_be_bytes()).bytes())
             .and_then(SessionRecord::decode)
+    }
+
+    /// Every live session.
+    pub fn sessions(&self) -> impl Iterator<Item = (i64, SessionRecord)> {
+        let with_record = |id: &i64| Some((*id, self.session(*id)?));
+        self.session_ids.iter().filter_map(with_record)
     }
 
     pub(super) fn put_session(&mut self, id: i64, record: SessionRecord) {

@@ -53,7 +53,9 @@ pub trait Recover {
     }
     /// It was whole.
     fn end_snapshot(&mut self) -> Result<(), String>;
-    /// A transaction behind it.
+    /// The log's next segment comes: so many were read, of so many.
+    fn segment(&mut self, _read: usize, _of: usize) {}
+    /// A transaction behind the snapshot.
     fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String>;
 }
 

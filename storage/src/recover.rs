@@ -351,7 +351,9 @@ fn replay(
         };
     };
     let mut reader = LogReader::new(places.disk);
-    for (segment, header) in manifest.segments.iter().zip(headers).skip(start) {
+    let segments = manifest.segments.iter().zip(headers).skip(start);
+    for (read, (segment, header)) in segments.enumerate() {
+        target.segment(read, headers.len() - start);
         let path = places.log.join(segment.name());
         reader
             .check_continues(&path, header)
