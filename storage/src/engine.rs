@@ -429,16 +429,25 @@ fn drop_empty(store: &Arc<Store>, state: Zxid, last: &Before) -> Result<Tail, Op
     })
 }
 
-/// Bytes that go to a file one after the other.
+/// Bytes that go to a file one after the other, synced as they come: the sync at the end finds little left to do, and
+/// no flood of old pages meets the log on a device that both share.
 struct Appending<'f> {
     file: &'f dyn DiskFile,
     offset: u64,
+    synced: u64,
 }
+
+/// Bytes of a snapshot that wait for a sync at most.
+const SNAPSHOT_SYNC_EVERY: u64 = 4 << 20;
 
 impl Write for Appending<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(bytes, self.offset)?;
         self.offset += bytes.len() as u64;
+        if self.offset - self.synced >= SNAPSHOT_SYNC_EVERY {
+            self.file.sync()?;
+            self.synced = self.offset;
+        }
         Ok(bytes.len())
     }
 
@@ -461,6 +470,7 @@ fn write_durably<T>(
         Appending {
             file: &*file,
             offset: 0,
+            synced: 0,
         },
     );
     let written = write(&mut out)?;
