@@ -490,7 +490,7 @@ fn what_the_server_is_told_by_default() {
     );
     assert_eq!(
         (options.snap_count, options.snap_bytes, options.snap_rate),
-        (100_000, Some(4 << 30), None)
+        (100_000, Some(4 << 30), Some(64 << 20))
     );
     assert_eq!(
         (options.force_sync, options.sync_warning_ms, options.batch_max),

@@ -7,21 +7,13 @@ mod peers;
 
 use std::time::Duration;
 
+use peers::fill::{fill, leaf};
 use peers::jute::Out;
 use peers::{Attach, Engine, Peer, RawClient, RingServer};
 
 const NODES: u32 = 1_000_000;
 const BYTES_PER_NODE_MAX: u64 = 330;
 const PARENT: &str = "/ringkeeper-memory-figure-012345";
-
-fn create(path: &str, data: &[u8]) -> Vec<u8> {
-    Out::new()
-        .string(path)
-        .buffer(data)
-        .acls(&[(31, "world", "anyone")])
-        .int(0)
-        .0
-}
 
 fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc is mounted");
@@ -54,36 +46,15 @@ fn settled_bytes(pid: u32) -> u64 {
 #[test]
 fn a_million_znodes_are_small() {
     let mut server = RingServer::launch(Engine::Uring, &[]);
-    let (mut client, _) = RawClient::open(server.address(), &Attach::default());
-    assert_eq!(client.call(1, 1, &create(PARENT, b""), &mut Vec::new()).err, 0);
     let empty = resident_bytes(server.pid());
-    let mut writer = client.duplicate();
-    // A window of requests on their way: the sender waits for the reader now and then.
-    let (answered, window) = std::sync::mpsc::channel::<()>();
-    let sender = std::thread::spawn(move || {
-        for index in 0..NODES {
-            let path = format!("{PARENT}/n{index:06}");
-            assert_eq!(path.len(), 40);
-            writer.send(2 + index as i32, 1, &create(&path, &[b'd'; 100]));
-            if index % 1000 == 999 && index >= 2000 {
-                window.recv().expect("the reader lives");
-            }
-        }
-    });
-    for index in 0..NODES {
-        let reply = client.packet().expect("a reply");
-        assert_eq!((reply.xid, reply.err), (2 + index as i32, 0));
-        if index % 1000 == 999 {
-            let _ = answered.send(());
-        }
-    }
-    sender.join().expect("the sender");
+    assert_eq!(leaf(PARENT, 0).len(), 40);
+    fill(server.address(), PARENT, NODES, &[b'd'; 100]);
     let each = |bytes: u64| (bytes - empty) / NODES as u64;
     let filled = each(settled_bytes(server.pid()));
     assert_eq!(server.terminate(), Some(0));
     server.start();
     let (mut client, _) = RawClient::open(server.address(), &Attach::default());
-    let path = format!("{PARENT}/n999999");
+    let path = leaf(PARENT, NODES - 1);
     assert_eq!(
         client
             .call(1, 3, &Out::new().string(&path).bool(false).0, &mut Vec::new())

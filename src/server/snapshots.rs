@@ -113,10 +113,16 @@ pub fn bytes_at_most(totals: &Totals) -> u64 {
     totals.bytes + totals.nodes * NODE_BYTES
 }
 
+/// How far the snapshot's thread stands back: it takes what the event loops leave, and a tenth of a core where they
+/// leave nothing, so that a version is never held for long.
+const NICE: i32 = 10;
+
 /// Writes a version to the disk on a thread of its own, and tells the writer.
 pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View) -> std::io::Result<()> {
     let rate = shared.options.snap_rate;
     let work = move || {
+        // Of this thread alone: that is what Linux means by the calling process here. Refused, it is as before.
+        let _ = rustix::process::setpriority_process(None, NICE);
         let started = std::time::Instant::now();
         let zxid = view.totals().zxid;
         let taken = storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut view.entries(), rate);

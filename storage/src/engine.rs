@@ -26,6 +26,7 @@ pub use crate::retention::Purged;
 pub use crate::room::{Level, Room};
 use crate::snapshot;
 use crate::store::{LogOptions, Store};
+use crate::trie::Trie;
 
 /// The directory in each of the two that are configured.
 pub const DIRECTORY: &str = "ringkeeper-1";
@@ -39,12 +40,31 @@ const LOCK: &str = "lock";
 pub trait Recover {
     /// A snapshot begins: its zxid, the seed of its order, its meta bytes.
     fn begin_snapshot(&mut self, zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String>;
-    /// One of its entries, in the order in which they were written.
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String>;
+    /// Who looks at its entries while the engine builds a trie of them on several threads. Without one, the entries
+    /// come one by one.
+    fn inspector(&self) -> Option<Arc<dyn Inspect>> {
+        None
+    }
+    /// One of its entries, in the order in which they were written. Not called where there is an inspector.
+    fn entry(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), String> {
+        unreachable!("entries come one by one only where nobody inspects them")
+    }
+    /// All of its entries, which the inspector has seen.
+    fn trie(&mut self, _trie: Trie) -> Result<(), String> {
+        unreachable!("a trie is built only where somebody inspects its entries")
+    }
     /// It was whole.
     fn end_snapshot(&mut self) -> Result<(), String>;
-    /// A transaction behind it.
+    /// The log's next segment comes: so many were read, of so many.
+    fn segment(&mut self, _read: usize, _of: usize) {}
+    /// A transaction behind the snapshot.
     fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String>;
+}
+
+/// Looks at a snapshot's entries, on several threads at once.
+pub trait Inspect: Send + Sync {
+    /// Some that follow one another; blocks come in no order.
+    fn inspect(&self, entries: &[(&[u8], &[u8])]) -> Result<(), String>;
 }
 
 /// How a store is kept.
@@ -473,16 +493,25 @@ fn drop_empty(store: &Arc<Store>, state: Zxid, last: &Before) -> Result<Tail, Op
     })
 }
 
-/// Bytes that go to a file one after the other.
+/// Bytes that go to a file one after the other, synced as they come: the sync at the end finds little left to do, and
+/// no flood of old pages meets the log on a device that both share.
 struct Appending<'f> {
     file: &'f dyn DiskFile,
     offset: u64,
+    synced: u64,
 }
+
+/// Bytes of a snapshot that wait for a sync at most.
+const SNAPSHOT_SYNC_EVERY: u64 = 4 << 20;
 
 impl Write for Appending<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(bytes, self.offset)?;
         self.offset += bytes.len() as u64;
+        if self.offset - self.synced >= SNAPSHOT_SYNC_EVERY {
+            self.file.sync()?;
+            self.synced = self.offset;
+        }
         Ok(bytes.len())
     }
 
@@ -505,6 +534,7 @@ fn write_durably<T>(
         Appending {
             file: &*file,
             offset: 0,
+            synced: 0,
         },
     );
     let written = write(&mut out)?;

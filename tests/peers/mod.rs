@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod cache;
+pub mod fill;
 mod java;
 pub mod jute;
 mod process;

@@ -26,12 +26,13 @@ pub const KEYS: &[Key] = &[
         Should,
         Acts,
     ),
-    // How fast a snapshot may be written, so that it does not take the disk from the log; 0 is no limit.
+    // How fast a snapshot may be written, so that it does not take the disk from the log; 0 is no limit. 64 MiB a second
+    // is five million znodes in a few seconds, compressed as they are.
     key(
         Own,
         "ringkeeper.snapshotBytesPerSecond",
         Int(0, 1 << 40),
-        "0",
+        "67108864",
         Should,
         Acts,
     ),
