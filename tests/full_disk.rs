@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mount::Mount;
+use mount::{Mount, text};
 use peers::jute::{In, Out};
 use peers::{Attach, Engine, Packet, Peer, Process, RawClient, Received, RingServer, free_port, wait_until};
 
@@ -461,7 +461,7 @@ fn a_write_that_the_device_refuses_ends_the_server_at_once() {
             assert!(next(&mut client, &mut acknowledged));
         }
         mount::run("sync", &[]).expect("sync");
-        mount::run("fallocate", &["--dig-holes", image.to_str().expect("a plain path")]).expect("holes");
+        mount::run("fallocate", &["--dig-holes", text(&image)]).expect("holes");
         below.ballast("brim", 0);
         let mut began = Instant::now();
         while next(&mut client, &mut acknowledged) {
@@ -491,6 +491,139 @@ fn a_write_that_the_device_refuses_ends_the_server_at_once() {
         mount.unmount();
         below.unmount();
     }
+}
+
+/// `EXT4_IOC_SHUTDOWN` without a flush: from then on the file system answers with EIO, and what it had not made durable
+/// is lost, as by a power cut.
+const SHUTDOWN: &str = "import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+
+#[test]
+fn a_file_system_that_gives_up_ends_the_server_with_a_status_of_its_own() {
+    for engine in [Engine::Uring, Engine::Epoll] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let image = directory.path().join("disk");
+        let mount = match Mount::ext4(&image, 64) {
+            Ok(mount) => mount,
+            Err(reason) => return println!("nothing is shown here, because {reason}"),
+        };
+        let server = launch(&mount, engine, &[]);
+        let mut client = Client::open(server.address(), 60_000);
+        for index in 0..50 {
+            assert_eq!(client.err(CREATE, &create(&format!("/n{index}"), b"", 0)), 0);
+        }
+        mount::run("python3", &["-c", SHUTDOWN, text(mount.path())]).expect("the shutdown");
+        let began = Instant::now();
+        client.xid += 1;
+        client.raw.send(client.xid, CREATE, &create("/lost", b"", 0));
+        assert_eq!(
+            client.raw.packet(),
+            Received::Closed,
+            "nothing of the batch is acknowledged"
+        );
+        ends_with(&server, &[(LOG_FAILED, "Input/output error")], began);
+        drop(server);
+        mount.unmount();
+        let mount = Mount::image(&image).unwrap_or_else(|error| panic!("the disk again: {error}"));
+        let again = restarted(&mount, engine);
+        let mut client = Client::open(again.address(), 60_000);
+        for index in 0..50 {
+            assert_eq!(
+                client.err(EXISTS, &read(&format!("/n{index}"))),
+                0,
+                "/n{index} was acknowledged"
+            );
+        }
+        drop(again);
+        mount.unmount();
+    }
+}
+
+/// Creates small nodes until the output has the words so often.
+fn create_until(server: &RingServer, client: &mut Client, prefix: &str, words: &str, times: usize) {
+    let mut index = 0;
+    while lines_with(server, words).len() < times {
+        assert_eq!(
+            client.err(CREATE, &create(&format!("{prefix}{index}"), b"", 0)),
+            0,
+            "{}",
+            server.output()
+        );
+        index += 1;
+        // A snapshot takes its time, and its thread stands back.
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(index < 2000, "{words:?} was never said:\n{}", server.output());
+    }
+}
+
+#[test]
+fn a_snapshot_that_fills_the_disk_leaves_nothing_behind_and_another_is_taken() {
+    let mount = match Mount::tmpfs(48) {
+        Ok(mount) => mount,
+        Err(reason) => return println!("nothing is shown here, because {reason}"),
+    };
+    let mut server = launch(
+        &mount,
+        Engine::Epoll,
+        &["snapCount=200", "ringkeeper.lowWaterMegabytes=0"],
+    );
+    let mut client = Client::open(server.address(), 60_000);
+    create_until(&server, &mut client, "/a", "snapshot taken", 1);
+    // 60 transactions are too few for the next one. They do not compress, so the guess from the last is far too small.
+    let mut random = 42u64;
+    for index in 0..60 {
+        let data: Vec<u8> = (0..64 << 10)
+            .map(|_| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random as u8
+            })
+            .collect();
+        assert_eq!(client.err(CREATE, &create(&format!("/big{index}"), &data, 0)), 0);
+    }
+    let ballast = mount.ballast("ballast", 3 << 20);
+    create_until(&server, &mut client, "/b", "taking a snapshot failed", 1);
+    let failed = lines_with(&server, "taking a snapshot failed");
+    assert!(failed[0].contains("No space left on device"), "{failed:?}");
+    let temporary = || {
+        let names = fs::read_dir(mount.path().join("data/ringkeeper-1")).expect("the data directory");
+        let names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
+        names
+            .filter(|name| name.starts_with("snapshot.") && name.ends_with(".tmp"))
+            .count()
+    };
+    assert_eq!(temporary(), 0, "what was written of it is gone");
+    client.ping();
+    fs::remove_file(ballast).expect("the ballast");
+    create_until(&server, &mut client, "/c", "snapshot taken", 2);
+    // Now the guess is right: the next one is not even begun.
+    let ballast = mount.ballast("ballast", 9 << 19);
+    create_until(
+        &server,
+        &mut client,
+        "/d",
+        "no snapshot is taken until there is room",
+        1,
+    );
+    for index in 0..250 {
+        assert_eq!(client.err(CREATE, &create(&format!("/e{index}"), b"", 0)), 0);
+    }
+    assert_eq!(
+        lines_with(&server, "no snapshot is taken until there is room").len(),
+        1,
+        "it is said once"
+    );
+    fs::remove_file(ballast).expect("the ballast");
+    create_until(&server, &mut client, "/g", "snapshot taken", 3);
+    assert_eq!(server.terminate(), Some(0));
+    server.start();
+    let mut client = Client::open(server.address(), 60_000);
+    for path in ["/a0", "/big59", "/b0", "/c0", "/d0", "/e249"] {
+        assert_eq!(client.err(EXISTS, &read(path)), 0, "{path}");
+    }
+    drop(server);
+    mount.unmount();
 }
 
 /// Starts a server that must not start. Gives its status and what it said.
@@ -529,19 +662,11 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
     let program = mount.path().join("zk-server");
     fs::copy(env!("CARGO_BIN_EXE_zk-server"), &program).expect("the program");
     let nobody = tempfile::tempdir().expect("a directory");
-    mount::run("chmod", &["755", nobody.path().to_str().expect("a plain path")]).expect("chmod");
-    mount::run("chmod", &["-R", "a+rwX", store.to_str().expect("a plain path")]).expect("chmod");
-    mount::run(
-        "chmod",
-        &[
-            "755",
-            store.to_str().expect("a plain path"),
-            data.to_str().expect("a plain path"),
-        ],
-    )
-    .expect("chmod");
+    mount::run("chmod", &["755", text(nobody.path())]).expect("chmod");
+    mount::run("chmod", &["-R", "a+rwX", text(&store)]).expect("chmod");
+    mount::run("chmod", &["755", text(&store), text(&data)]).expect("chmod");
     let outside = mount.path().parent().expect("the mount's directory").to_owned();
-    mount::run("chmod", &["755", outside.to_str().expect("a plain path")]).expect("chmod");
+    mount::run("chmod", &["755", text(&outside)]).expect("chmod");
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])

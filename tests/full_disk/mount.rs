@@ -135,7 +135,8 @@ fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-fn text(path: &Path) -> &str {
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
@@ -143,7 +144,7 @@ fn text(path: &Path) -> &str {
 pub fn run(tool: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(tool).args(arguments).output();
     let output = output.unwrap_or_else(|error| {
-        panic!("{tool}: {error}; it comes with util-linux or e2fsprogs (apt-get install util-linux e2fsprogs)")
+        panic!("{tool}: {error}; it is needed here (apt-get install util-linux e2fsprogs python3)")
     });
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
