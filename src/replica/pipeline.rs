@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_transaction_waits_for_those_before_it() {
         let (mut pipeline, mut tree) = (Pipeline::default(), Tree::new(1, Features::default()));
-        let mut log = |pipeline: &mut Pipeline, tree: &mut Tree, xid, zxid: u64| {
+        let log = |pipeline: &mut Pipeline, tree: &mut Tree, xid, zxid: u64| {
             let header = TxnHeader {
                 session: 1,
                 cxid: xid,

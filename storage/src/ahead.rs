@@ -137,10 +137,10 @@ impl Ahead {
             Some(spare) => Ok(spare),
             None if is_low => self
                 .maker
-                .from_reserve(least)
+                .take_reserved(least)
                 .map_or_else(|| self.maker.make(least), Ok),
             None => match self.maker.make(ideal) {
-                Err(error) => self.maker.from_reserve(least).ok_or(error),
+                Err(error) => self.maker.take_reserved(least).ok_or(error),
                 made => made,
             },
         };
@@ -304,7 +304,7 @@ impl Maker {
     }
 
     /// One of the reserve that is large enough. After a start nothing may have been looked at yet.
-    fn from_reserve(&self, least: u64) -> Option<Spare> {
+    fn take_reserved(&self, least: u64) -> Option<Spare> {
         let take = || {
             let mut state = self.state.lock();
             state.serial += 1;

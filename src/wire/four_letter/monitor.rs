@@ -391,6 +391,7 @@ mod tests {
                 ..Gauges::default()
             },
             quotas: vec![("quota_count_limit_per_namespace", "app".into(), 10)],
+            own: vec![("room_level", 1)],
             counters: vec![("connection_rejected", 2)],
             summaries: vec![("fsynctime", of(&[1, 2]))],
             quantiles: vec![(
@@ -412,6 +413,7 @@ mod tests {
             "\nzk_znode_count\t5\n",
             "\nzk_min_client_response_size\t-1\n",
             "\nzk_app_quota_count_limit_per_namespace\t10\n",
+            "\nzk_ringkeeper_room_level\t1\n",
             "\nzk_connection_rejected\t2\n",
             "\nzk_looking_count\t0\n",
             "\nzk_avg_fsynctime\t1.5\nzk_min_fsynctime\t1\nzk_max_fsynctime\t2\nzk_cnt_fsynctime\t2\nzk_sum_fsynctime\t3\n",
