@@ -106,6 +106,9 @@ impl Replica {
 
     /// A session's write.
     pub fn write(&mut self, request: &WriteRequest, now: Now, log: &mut impl Log) {
+        if request.behind_reads && self.pipeline.has_open() {
+            self.seal();
+        }
         let decoded = Request::read(request.op, &request.body).expect("the connection decoded it before");
         let session = self.sessions.check(request.session);
         let (txn, reply) = match &decoded {
@@ -294,13 +297,13 @@ impl Replica {
             .max(now_ms)
     }
 
-    /// The open batch goes to the disk.
+    /// What is open ends as a version.
     pub fn seal(&mut self) {
         let version = self.tree.seal();
         self.pipeline.seal(version);
     }
 
-    /// The log is durable up to `zxid`: what may be seen now.
+    /// The log is durable up to `zxid`: the next version that may be seen now.
     pub fn durable(&mut self, zxid: Zxid) -> Option<Published> {
         let published = self.pipeline.durable(zxid)?;
         self.published.advance(&published.version);

@@ -1,4 +1,5 @@
-//! Answers that wait for the disk: one queue of batches with cursors.
+//! Answers that wait for the disk: one queue of versions with cursors. What goes to the disk at once may be several
+//! versions: one ends where reads wait between two writes of a connection.
 //!
 //! `published ≤ sealed ≤ prepared`, and a batch is published only when the log says `durable ≥` its last zxid.
 
@@ -63,7 +64,7 @@ impl Pipeline {
         (self.prepared.0 - self.published.0) as usize
     }
 
-    /// Closes the open batch: it goes to the disk as `version`.
+    /// Closes what is open: it becomes visible as `version`.
     pub fn seal(&mut self, version: Version) {
         let (fired, answers) = (
             std::mem::take(&mut self.open_fired),
@@ -81,27 +82,20 @@ impl Pipeline {
         });
     }
 
-    /// Gives the batches that are durable, merged into one.
+    /// Whether transactions were prepared since the last version was sealed.
+    pub fn has_open(&self) -> bool {
+        self.sealed.back().map_or(self.published, |batch| batch.last) < self.prepared
+    }
+
+    /// Gives the next version that is durable.
     pub fn durable(&mut self, zxid: Zxid) -> Option<Published> {
         assert!(zxid <= self.prepared, "durable {zxid} ≤ prepared {}", self.prepared);
-        let mut published: Option<Published> = None;
-        while let Some(batch) = self.sealed.pop_front_if(|batch| batch.last <= zxid) {
-            self.published = batch.last;
-            match &mut published {
-                None => {
-                    published = Some(Published {
-                        version: batch.version,
-                        fired: batch.fired,
-                        answers: batch.answers,
-                    })
-                }
-                Some(merged) => {
-                    merged.version = batch.version;
-                    merged.fired.extend(batch.fired);
-                    merged.answers.extend(batch.answers);
-                }
-            }
-        }
-        published
+        let batch = self.sealed.pop_front_if(|batch| batch.last <= zxid)?;
+        self.published = batch.last;
+        Some(Published {
+            version: batch.version,
+            fired: batch.fired,
+            answers: batch.answers,
+        })
     }
 }

@@ -87,7 +87,7 @@ impl Core {
         match answer {
             Answer::Reply { xid, reply } => {
                 self.answered(&conn);
-                let (write, idle) = conn.write_answered();
+                let (write, due) = conn.write_answered();
                 let bytes = reply.append(&mut conn.out.borrow_mut(), xid, zxid);
                 // What failed has no name in Java's statistics.
                 let op = if matches!(reply, WriteReply::Error(_)) {
@@ -96,7 +96,7 @@ impl Core {
                     write.op.last_op()
                 };
                 self.updated(&conn, bytes, (op, xid, zxid, write.read_ms));
-                if idle {
+                if due {
                     touched.to_resume.push(conn)
                 } else {
                     touched.to_send.push(conn)
