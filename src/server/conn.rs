@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -357,6 +358,22 @@ async fn finish_sending(conn: &Rc<Conn>) {
         conn.sent.notified().await;
     }
     send(conn).await;
+}
+
+/// How long a connection whose session went elsewhere may take for what it was told before.
+const DISPLACED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The session is another connection's now: this one hears what was queued for it, and ends
+/// (`NIOServerCnxn#close` behind `#sendBuffer`, which has mostly written by then).
+pub fn displace(conn: &Rc<Conn>) {
+    conn.set_stage(Stage::Ending);
+    send_soon(conn);
+    let conn = Rc::clone(conn);
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(DISPLACED_PATIENCE).await;
+        // A client that does not read does not stay for that.
+        conn.abort();
+    });
 }
 
 /// Sends soon, from outside the connection's own task.

@@ -104,7 +104,7 @@ impl Core {
                 }
                 ToCore::Displace(origin) => {
                     if let Some(conn) = self.find(origin) {
-                        conn.abort();
+                        conn::displace(&conn);
                     }
                 }
                 ToCore::Report(want, answer) => drop(answer.send(self.report(want))),
