@@ -101,7 +101,14 @@ impl Desk {
         desk.replica
             .open_session(ORIGIN, 30_000, Default::default(), NOW, &mut desk.log);
         desk.publish();
-        desk.session = desk.replica.view().sessions()[0].0;
+        desk.session = desk
+            .replica
+            .sessions()
+            .due()
+            .into_iter()
+            .next()
+            .expect("an open session")
+            .1[0];
         for parent in ["/bench", "/bench/a-parent-of-some-length"] {
             desk.write(Op::Create, create(parent, b""));
         }
@@ -124,6 +131,7 @@ impl Desk {
             op,
             body: body.into(),
             ids,
+            behind_reads: false,
         };
         self.replica.write(&request, NOW, &mut self.log);
     }

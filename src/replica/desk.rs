@@ -146,16 +146,24 @@ impl Replica {
             zxid: self.pipeline.last_prepared().0 as i64,
             answer,
         };
+        if request.behind_reads && self.pipeline.waiting() > 0 {
+            // Handed out with the version before it, it would overtake those reads: a version of its own, without news.
+            self.pipeline.answer_next(answered);
+            return self.seal();
+        }
         self.unlogged.extend(self.pipeline.answer_in_turn(answered));
     }
 
-    /// Answers that no transaction carries and nothing is to be waited for.
+    /// Answers that no transaction carries and nothing is to be waited for. Reads may wait between any two.
     pub fn take_unlogged(&mut self) -> Vec<Answered> {
         std::mem::take(&mut self.unlogged)
     }
 
     /// A session's write. False if it was refused for want of room, and nothing was logged.
     pub fn write(&mut self, request: &WriteRequest, now: Now, log: &mut impl Log) -> bool {
+        if request.behind_reads && self.pipeline.has_open() {
+            self.seal();
+        }
         let decoded = Request::read(request.op, &request.body).expect("the connection decoded it before");
         let session = self.sessions.check(request.session);
         if self.is_refused(&decoded) {
@@ -358,13 +366,13 @@ impl Replica {
         self.sessions.next_check_ms(now_ms).min(reaping).max(now_ms)
     }
 
-    /// The open batch goes to the disk.
+    /// What is open ends as a version.
     pub fn seal(&mut self) {
         let version = self.tree.seal();
         self.pipeline.seal(version);
     }
 
-    /// The log is durable up to `zxid`: what may be seen now.
+    /// The log is durable up to `zxid`: the next version that may be seen now.
     pub fn durable(&mut self, zxid: Zxid) -> Option<Published> {
         let published = self.pipeline.durable(zxid)?;
         self.published.advance(&published.version);

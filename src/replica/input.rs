@@ -34,6 +34,8 @@ pub struct WriteRequest {
     pub body: Bytes,
     /// The connection's identities when it asked.
     pub ids: Arc<[Id]>,
+    /// Reads of the same connection wait between the write before this one and this one: a version ends there.
+    pub behind_reads: bool,
 }
 
 /// What an origin is told once its transaction is durable.

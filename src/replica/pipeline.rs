@@ -1,4 +1,5 @@
-//! Answers that wait for the disk: one queue of batches with cursors.
+//! Answers that wait for the disk: one queue of versions with cursors. What goes to the disk at once may be several
+//! versions: one ends where reads wait between two writes of a connection.
 //!
 //! `published ≤ sealed ≤ prepared`, and a batch is published only when the log says `durable ≥` its last zxid.
 
@@ -51,16 +52,19 @@ impl Pipeline {
     /// An answer to something that is not logged: it comes behind the answers of all that was. Given back if there are
     /// none to come.
     pub fn answer_in_turn(&mut self, answer: Answered) -> Option<Answered> {
-        let sealed = self.sealed.back_mut();
-        let open_from = sealed.as_ref().map_or(self.published, |batch| batch.last);
-        if self.prepared > open_from {
+        if self.has_open() {
             self.open_answers.push(answer);
-        } else if let Some(batch) = sealed {
+        } else if let Some(batch) = self.sealed.back_mut() {
             batch.answers.push(answer);
         } else {
             return Some(answer);
         }
         None
+    }
+
+    /// The same, with the next version that is sealed.
+    pub fn answer_next(&mut self, answer: Answered) {
+        self.open_answers.push(answer);
     }
 
     /// The newest transaction given out.
@@ -78,7 +82,7 @@ impl Pipeline {
         (self.prepared.0 - self.published.0) as usize
     }
 
-    /// Closes the open batch: it goes to the disk as `version`.
+    /// Closes what is open: it becomes visible as `version`.
     pub fn seal(&mut self, version: Version) {
         let (fired, answers) = (
             std::mem::take(&mut self.open_fired),
@@ -96,28 +100,21 @@ impl Pipeline {
         });
     }
 
-    /// Gives the batches that are durable, merged into one.
+    /// Whether transactions were prepared since the last version was sealed.
+    pub fn has_open(&self) -> bool {
+        self.sealed.back().map_or(self.published, |batch| batch.last) < self.prepared
+    }
+
+    /// Gives the next version that is durable.
     pub fn durable(&mut self, zxid: Zxid) -> Option<Published> {
         assert!(zxid <= self.prepared, "durable {zxid} ≤ prepared {}", self.prepared);
-        let mut published: Option<Published> = None;
-        while let Some(batch) = self.sealed.pop_front_if(|batch| batch.last <= zxid) {
-            self.published = batch.last;
-            match &mut published {
-                None => {
-                    published = Some(Published {
-                        version: batch.version,
-                        fired: batch.fired,
-                        answers: batch.answers,
-                    })
-                }
-                Some(merged) => {
-                    merged.version = batch.version;
-                    merged.fired.extend(batch.fired);
-                    merged.answers.extend(batch.answers);
-                }
-            }
-        }
-        published
+        let batch = self.sealed.pop_front_if(|batch| batch.last <= zxid)?;
+        self.published = batch.last;
+        Some(Published {
+            version: batch.version,
+            fired: batch.fired,
+            answers: batch.answers,
+        })
     }
 }
 

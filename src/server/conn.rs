@@ -1,7 +1,9 @@
 //! One client's connection: its buffers, its state, and the order of its answers.
 //!
 //! Requests are answered strictly in the order in which they came. A read that comes behind an unanswered write
-//! waits in [`Conn`]'s queue, and so does everything behind it.
+//! waits in [`Conn`]'s queue, and so does every read behind it. A write waits for nobody: it goes to the writer and says
+//! that reads wait before it, and the writer ends a version there. So the reads find a view that holds every write
+//! before them and none behind them, and a client that alternates the two pays no sync for each write.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -52,8 +55,8 @@ pub struct Waiting {
     pub ids: Arc<[Id]>,
     /// When it was read, monotonic ms.
     pub read_ms: u64,
-    /// It does not decode: it is answered here, and in its turn.
-    pub refused: bool,
+    /// How many writes of this connection were sent before it: it is due when so many are answered.
+    pub behind: u64,
 }
 
 /// A write that the writer has.
@@ -95,6 +98,8 @@ pub struct Conn {
     sending: Cell<bool>,
     /// Writes without an answer, oldest first: they are answered in this order.
     in_flight: RefCell<VecDeque<InFlight>>,
+    writes_sent: Cell<u64>,
+    writes_answered: Cell<u64>,
     queue: RefCell<VecDeque<Waiting>>,
     resume: Notify,
     sent: Notify,
@@ -121,6 +126,8 @@ impl Conn {
             spare: RefCell::default(),
             sending: Cell::new(false),
             in_flight: RefCell::default(),
+            writes_sent: Cell::new(0),
+            writes_answered: Cell::new(0),
             queue: RefCell::default(),
             resume: Notify::new(),
             sent: Notify::new(),
@@ -194,19 +201,41 @@ impl Conn {
     /// A write went to the writer.
     pub fn write_sent(&self, write: InFlight) {
         self.in_flight.borrow_mut().push_back(write);
+        self.writes_sent.set(self.writes_sent.get() + 1);
     }
 
-    /// The oldest write was answered: what it was, and whether none is left in flight, so that what waits may go on.
+    /// Writes that went to the writer so far.
+    pub fn writes_sent(&self) -> u64 {
+        self.writes_sent.get()
+    }
+
+    /// The oldest write was answered: what it was, and whether a request has waited for that.
     pub fn write_answered(&self) -> (InFlight, bool) {
-        let mut in_flight = self.in_flight.borrow_mut();
-        let oldest = in_flight.pop_front().expect("an answer belongs to a write");
+        let oldest = self.in_flight.borrow_mut().pop_front();
+        let oldest = oldest.expect("an answer belongs to a write");
+        self.writes_answered.set(self.writes_answered.get() + 1);
         self.resume.notify_one();
-        (oldest, in_flight.is_empty())
+        let due = self.queue.borrow().front().is_some_and(|next| self.is_due(next));
+        (oldest, due)
     }
 
-    /// Whether a read must wait.
-    pub fn must_queue(&self, is_write: bool) -> bool {
-        !self.queue.borrow().is_empty() || (!is_write && !self.in_flight.borrow().is_empty())
+    /// Whether every write before it is answered.
+    fn is_due(&self, waiting: &Waiting) -> bool {
+        assert!(
+            waiting.behind <= self.writes_sent.get(),
+            "it came behind writes that were sent"
+        );
+        waiting.behind <= self.writes_answered.get()
+    }
+
+    /// Whether requests wait behind a write.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.borrow().is_empty()
+    }
+
+    /// Whether what is no write must wait.
+    pub fn must_queue(&self) -> bool {
+        self.has_waiting() || self.writes_answered.get() < self.writes_sent.get()
     }
 
     /// Puts a request behind the others.
@@ -214,25 +243,9 @@ impl Conn {
         self.queue.borrow_mut().push_back(waiting);
     }
 
-    /// Puts a request back to where it was: its turn has not come.
-    pub fn requeue(&self, waiting: Waiting) {
-        self.queue.borrow_mut().push_front(waiting);
-    }
-
-    /// Whether a write of this connection is not answered yet.
-    pub fn awaits_write(&self) -> bool {
-        !self.in_flight.borrow().is_empty()
-    }
-
     /// Takes the next request that may go on now.
     pub fn dequeue(&self) -> Option<Waiting> {
-        let mut queue = self.queue.borrow_mut();
-        let is_write = |waiting: &mut Waiting| !waiting.refused && waiting.op.is_some_and(super::requests::is_write);
-        if self.in_flight.borrow().is_empty() {
-            queue.pop_front()
-        } else {
-            queue.pop_front_if(is_write)
-        }
+        self.queue.borrow_mut().pop_front_if(|waiting| self.is_due(waiting))
     }
 
     /// Drops everything that waits; the connection is ending. Gives how many there were.
@@ -345,6 +358,22 @@ async fn finish_sending(conn: &Rc<Conn>) {
         conn.sent.notified().await;
     }
     send(conn).await;
+}
+
+/// How long a connection whose session went elsewhere may take for what it was told before.
+const DISPLACED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The session is another connection's now: this one hears what was queued for it, and ends
+/// (`NIOServerCnxn#close` behind `#sendBuffer`, which has mostly written by then).
+pub fn displace(conn: &Rc<Conn>) {
+    conn.set_stage(Stage::Ending);
+    send_soon(conn);
+    let conn = Rc::clone(conn);
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(DISPLACED_PATIENCE).await;
+        // A client that does not read does not stay for that.
+        conn.abort();
+    });
 }
 
 /// Sends soon, from outside the connection's own task.

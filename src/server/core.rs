@@ -91,7 +91,7 @@ impl Core {
                     return;
                 }
                 ToCore::Batch(batch) => self.deliver(batch),
-                ToCore::Answers(answers) => self.hand_out(answers),
+                ToCore::Answer(answered) => self.answer_alone(answered),
                 ToCore::Accepted { socket, peer, place } => self.accept(socket, peer, place),
                 ToCore::Attached {
                     origin,
@@ -105,7 +105,7 @@ impl Core {
                 }
                 ToCore::Displace(origin) => {
                     if let Some(conn) = self.find(origin) {
-                        conn.abort();
+                        conn::displace(&conn);
                     }
                 }
                 ToCore::Report(want, answer) => drop(answer.send(self.report(want))),

@@ -44,12 +44,10 @@ impl Core {
         self.go_on(&touched);
     }
 
-    /// Answers to what was refused without a transaction: nothing has changed, so there is nothing to be told first.
-    pub(super) fn hand_out(self: &Rc<Core>, answers: Vec<Answered>) {
+    /// Answers what was refused without a transaction: nothing has changed, so there is nothing to be told first.
+    pub(super) fn answer_alone(self: &Rc<Core>, answered: Answered) {
         let mut touched = Touched::default();
-        for answered in answers {
-            self.answer(answered, &mut touched);
-        }
+        self.answer(answered, &mut touched);
         self.go_on(&touched);
     }
 
@@ -100,7 +98,7 @@ impl Core {
         match answer {
             Answer::Reply { xid, reply } => {
                 self.answered(&conn);
-                let (write, idle) = conn.write_answered();
+                let (write, due) = conn.write_answered();
                 let bytes = reply.append(&mut conn.out.borrow_mut(), xid, zxid);
                 // What failed has no name in Java's statistics.
                 let op = if matches!(reply, WriteReply::Error(_)) {
@@ -109,7 +107,7 @@ impl Core {
                     write.op.last_op()
                 };
                 self.updated(&conn, bytes, (op, xid, zxid, write.read_ms));
-                if idle {
+                if due {
                     touched.to_resume.push(conn)
                 } else {
                     touched.to_send.push(conn)

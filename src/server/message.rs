@@ -61,8 +61,8 @@ pub enum ToCore {
     },
     /// A published batch.
     Batch(Batch),
-    /// Answers that no batch carries.
-    Answers(Vec<Answered>),
+    /// An answer that no batch carries.
+    Answer(Answered),
     /// The answer to an attachment.
     Attached {
         origin: Origin,

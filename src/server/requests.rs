@@ -97,22 +97,23 @@ impl Core {
             return conn.set_stage(Stage::Ending);
         }
         self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
-        if conn.must_queue(op.is_some_and(is_write)) {
-            conn.enqueue(Waiting {
+        let body = Body::Received(body, keeper);
+        match op.filter(|op| is_write(*op) && Request::read(*op, &body).is_ok()) {
+            Some(op) => self.send_write(conn, header.xid, InFlight { op, read_ms }, body.keep(), conn.ids()),
+            // What does not decode too: answered at once, its error would overtake the answers before it.
+            None if conn.must_queue() => conn.enqueue(Waiting {
                 xid: header.xid,
                 op,
-                body: Body::Received(body, keeper).keep(),
+                body: body.keep(),
                 ids: conn.ids(),
                 read_ms,
-                refused: false,
-            });
-        } else {
-            let body = Body::Received(body, keeper);
-            self.handle(conn, header.xid, op, body, conn.ids(), read_ms);
+                behind: conn.writes_sent(),
+            }),
+            None => self.handle(conn, header.xid, op, body, conn.ids(), read_ms),
         }
     }
 
-    /// A request whose turn it is.
+    /// A request whose turn it is; no write, but for one that does not decode.
     fn handle(
         self: &Rc<Core>,
         conn: &Rc<Conn>,
@@ -128,23 +129,10 @@ impl Core {
             return conn.set_stage(Stage::Ending);
         };
         match Request::read(op, &body) {
-            Ok(request) if request.is_write() => {
-                let body = body.clone().keep();
-                self.send_write(conn, xid, InFlight { op, read_ms }, body, ids);
-            }
             Ok(request) => {
                 self.read(conn, xid, &request, &ids, InFlight { op, read_ms });
                 self.answered(conn);
             }
-            // Answered on this core, it would overtake the answers of the writes before it.
-            Err(_) if conn.awaits_write() => conn.requeue(Waiting {
-                xid,
-                op: Some(op),
-                body: body.clone().keep(),
-                ids,
-                read_ms,
-                refused: true,
-            }),
             Err(error) => {
                 tracing::debug!(peer = %conn.peer, ?op, %error, "a request does not decode");
                 self.reply_error(conn, xid, ErrorCode::MarshallingError, InFlight { op, read_ms });
@@ -156,6 +144,7 @@ impl Core {
     fn send_write(&self, conn: &Conn, xid: i32, write: InFlight, body: Bytes, ids: Arc<[Id]>) {
         let session = conn.session().expect("an open connection has a session");
         conn.write_sent(write);
+        let behind_reads = conn.has_waiting();
         let request = WriteRequest {
             origin: conn.origin,
             session,
@@ -163,6 +152,7 @@ impl Core {
             op: write.op,
             body,
             ids,
+            behind_reads,
         };
         self.shared.writer.send(ToWriter::Write(request));
     }

@@ -130,11 +130,8 @@ impl Writer {
                 self.handle(message, now);
             }
         }
-        let mut unlogged = self.replica.take_unlogged();
-        while let Some(core) = unlogged.first().map(|answered| answered.origin.core) {
-            let (of_core, rest) = unlogged.into_iter().partition(|answered| answered.origin.core == core);
-            self.shared.cores[core as usize].inbox.send(ToCore::Answers(of_core));
-            unlogged = rest;
+        for answered in self.replica.take_unlogged() {
+            self.tell(answered.origin, ToCore::Answer(answered));
         }
     }
 
@@ -297,30 +294,35 @@ impl Writer {
         self.numbers.logged += transactions;
         // The next batch goes out before this one's news: the disk is the slower of the two.
         self.start_write();
-        if let Some(published) = self.replica.durable(durable) {
-            self.publish(published);
-        }
+        self.publish(durable);
         if self.trigger.logged(transactions, bytes) {
             self.snapshot();
         }
     }
 
-    fn publish(
-        &mut self,
-        Published {
+    /// Everything that is durable becomes visible, version by version; each core is woken once at most.
+    fn publish(&mut self, durable: Zxid) {
+        let mut wake = vec![false; self.shared.cores.len()];
+        let crowded = self.replica.retired() > RETIRED_MAX;
+        while let Some(published) = self.replica.durable(durable) {
+            self.hand_out(published, crowded, &mut wake);
+        }
+        let ports = self.shared.cores.iter().zip(wake);
+        ports.filter(|(_, wake)| *wake).for_each(|(port, _)| port.inbox.ring());
+    }
+
+    fn hand_out(&self, published: Published, crowded: bool, wake: &mut [bool]) {
+        let Published {
             version,
             fired,
             answers,
-        }: Published,
-    ) {
+        } = published;
         let fired = Arc::new(fired);
         let mut by_core: Vec<Vec<Answered>> = self.shared.cores.iter().map(|_| Vec::new()).collect();
         for answered in answers {
             by_core[answered.origin.core as usize].push(answered);
         }
-        let mut to_wake = Vec::with_capacity(by_core.len());
-        let crowded = self.replica.retired() > RETIRED_MAX;
-        for (port, answers) in self.shared.cores.iter().zip(by_core) {
+        for ((port, answers), wake) in self.shared.cores.iter().zip(by_core).zip(wake) {
             let answered = !answers.is_empty();
             port.inbox.push(ToCore::Batch(Batch {
                 version: version.clone(),
@@ -330,12 +332,9 @@ impl Writer {
             // Looked at after the push: a watch that was registered before it is seen here, one that is registered
             // after it belongs to a core that will look into its inbox by itself.
             let news = !fired.is_empty() && port.watching.load(Ordering::SeqCst);
-            if answered || news || crowded || port.inbox.len() > BACKLOG_MAX {
-                to_wake.push(port);
-            }
+            *wake |= answered || news || crowded || port.inbox.len() > BACKLOG_MAX;
         }
         self.shared.publish(version.totals.zxid);
-        to_wake.into_iter().for_each(|port| port.inbox.ring());
     }
 
     fn snapshot(&mut self) {

@@ -369,14 +369,6 @@ impl<'a> Request<'a> {
             Op::Sasl => Request::Sasl { token: r.buffer()? },
         })
     }
-
-    /// Whether the request changes the tree or the sessions and therefore goes to the writer.
-    pub fn is_write(&self) -> bool {
-        matches!(
-            self,
-            Request::Write(_) | Request::Multi(_) | Request::Reconfig | Request::CloseSession
-        )
-    }
 }
 
 fn read_create<'a>(r: &mut Reader<'a>, kind: CreateKind) -> Decoded<Create<'a>> {
