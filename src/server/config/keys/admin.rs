@@ -1,7 +1,7 @@
 //! Keys of the admin HTTP server, metrics, audit, JMX and debugging.
 
 use super::{Fate::*, I32, I64, Key, Kind::*, Mark::*, Set::*, key};
-use super::{NO_STREAM, NO_TLS, PORT, WITH_PROMETHEUS};
+use super::{NO_RESTORE, NO_TLS, PORT, WITH_PROMETHEUS};
 
 const PLAIN: &str = "the admin server speaks plain HTTP only, since TLS is not built yet";
 
@@ -23,7 +23,7 @@ pub const KEYS: &[Key] = &[
         I32,
         "300000",
         Should,
-        Ignored(NO_STREAM),
+        Acts,
     ),
     key(
         Passed,
@@ -31,7 +31,7 @@ pub const KEYS: &[Key] = &[
         Bool,
         "true",
         Should,
-        Ignored(NO_STREAM),
+        Acts,
     ),
     key(
         Passed,
@@ -39,7 +39,7 @@ pub const KEYS: &[Key] = &[
         Bool,
         "true",
         Should,
-        Ignored(NO_STREAM),
+        Ignored(NO_RESTORE),
     ),
     key(Direct, "metricsProvider.className", Text, "", Must, Acts),
     key(
