@@ -528,9 +528,13 @@ fn purging_is_on_unless_somebody_said_no() {
     ] {
         assert_eq!(loaded(text).options.purge_every.is_some(), on, "{text}");
     }
-    let options = loaded("autopurge.purgeInterval=24\nringkeeper.retainHours=72\nringkeeper.retainMegabytes=1000").options;
+    let options =
+        loaded("autopurge.purgeInterval=24\nringkeeper.retainHours=72\nringkeeper.retainMegabytes=1000").options;
     assert_eq!(options.purge_every, Some(Duration::from_secs(24 * 3600)));
-    assert_eq!((options.retain_age_s, options.retain_bytes), (Some(72 * 3600), Some(1000 << 20)));
+    assert_eq!(
+        (options.retain_age_s, options.retain_bytes),
+        (Some(72 * 3600), Some(1000 << 20))
+    );
 }
 
 #[test]

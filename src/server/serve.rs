@@ -168,7 +168,10 @@ impl Prepared {
             tokio::task::spawn_local(core.run());
             tokio::task::spawn_local(accept(Arc::clone(&shared), bound));
             let signals = StopSignals::new()?;
-            tokio::task::spawn_local(snapshot_on_signal(signal(SignalKind::user_defined1())?, Arc::clone(&shared)));
+            tokio::task::spawn_local(snapshot_on_signal(
+                signal(SignalKind::user_defined1())?,
+                Arc::clone(&shared),
+            ));
             if let Some(listener) = admin {
                 let shared = Arc::clone(&shared);
                 spawn("admin".into(), move || admin::run(listener, shared))

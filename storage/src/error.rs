@@ -135,11 +135,11 @@ impl fmt::Display for Remains {
         if self.is_all() {
             return write!(f, ": nothing that the files know of would be lost");
         }
-        write!(
-            f,
-            ": zxid {} to {known} or more would be lost",
-            Zxid(reached.0.saturating_add(1))
-        )
+        let first = Zxid(reached.0.saturating_add(1));
+        match first < *known {
+            true => write!(f, ": zxid {first} to {known} or more would be lost"),
+            false => write!(f, ": zxid {first} or more would be lost"),
+        }
     }
 }
 
@@ -166,17 +166,17 @@ impl fmt::Display for WayOut {
             ),
             WayOut::Snapshot(remains) | WayOut::Log(remains) => write!(
                 f,
-                "{remains}. Put the file back as it was, or {BACKUP}; {}; or, {EMPTY}.",
+                "{remains}. Put the file back as it was, or {BACKUP}{}; or, {EMPTY}.",
                 salvage(remains)
             ),
             WayOut::Misplaced(remains) => write!(
                 f,
-                "Some other file was put in its place. {remains}. Put the right file back, or {BACKUP}; {}; or, {EMPTY}.",
+                "Some other file was put in its place. {remains}. Put the right file back, or {BACKUP}{}; or, {EMPTY}.",
                 salvage(remains)
             ),
             WayOut::Program(remains) => write!(
                 f,
-                "Start the release that wrote it, or {BACKUP}. {remains}: {}; or, {EMPTY}.",
+                "{remains}. Start the release that wrote it, or {BACKUP}{}; or, {EMPTY}.",
                 salvage(remains)
             ),
         }
@@ -185,10 +185,13 @@ impl fmt::Display for WayOut {
 
 /// The way on with what there is.
 fn salvage(remains: &Remains) -> String {
-    format!(
-        "to go on with the state at zxid {} and lose the rest, write it to a new directory with zk-server salvage",
-        remains.reached
-    )
+    let and_lose = if remains.is_all() { "" } else { " and lose the rest" };
+    match remains.reached {
+        Zxid::ZERO => String::new(),
+        reached => format!(
+            "; to go on with the state at zxid {reached}{and_lose}, write it to a new directory with zk-server salvage"
+        ),
+    }
 }
 
 impl fmt::Display for OpenError {

@@ -68,6 +68,9 @@ impl Purged {
 
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing to purge");
+        }
         let (snapshots, segments) = (self.snapshots.len(), self.segments.len());
         write!(
             f,

@@ -66,8 +66,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()
     let mut builder = http1::Builder::new();
     let options = shared.options.admin.as_ref().expect("it is configured");
     builder.timer(TokioTimer::new()).header_read_timeout(options.idle);
-    let limiter =
-        |interval: Duration| Mutex::new(RateLimiter::new(interval.as_millis() as u64, shared.clock.ms()));
+    let limiter = |interval: Duration| Mutex::new(RateLimiter::new(interval.as_millis() as u64, shared.clock.ms()));
     let admin = Arc::new(Admin {
         snapshots: options.snapshot_every.map(limiter),
         shared: Arc::clone(&shared),
@@ -121,7 +120,13 @@ async fn run_command(
     peer: &SocketAddr,
     is_post: bool,
 ) -> Page {
-    let json = |status, fields| page(status, Some("application/json"), Content::text(Json::Map(fields).print()));
+    let json = |status, fields| {
+        page(
+            status,
+            Some("application/json"),
+            Content::text(Json::Map(fields).print()),
+        )
+    };
     let Some(command) = Command::named(name) else {
         return json(StatusCode::OK, failed(name, &format!("Unknown command: {name}")));
     };

@@ -127,14 +127,15 @@ pub async fn run(admin: &Arc<Admin>, request: &Request<Incoming>) -> Page {
 /// `restore` would have to replace the tree under its readers: it is answered as where it is disabled, with the reason.
 pub fn restore() -> Page {
     let why = "this command is not built; stop the server and restore dataDir and dataLogDir instead";
-    json(
-        StatusCode::SERVICE_UNAVAILABLE,
-        failed(Command::Restore.name(), why),
-    )
+    json(StatusCode::SERVICE_UNAVAILABLE, failed(Command::Restore.name(), why))
 }
 
 fn json(status: StatusCode, fields: Fields) -> Page {
-    page(status, Some("application/json"), Content::text(Json::Map(fields).print()))
+    page(
+        status,
+        Some("application/json"),
+        Content::text(Json::Map(fields).print()),
+    )
 }
 
 #[cfg(test)]
@@ -144,7 +145,9 @@ mod tests {
     #[test]
     fn one_passes_in_each_interval() {
         let mut limiter = RateLimiter::new(300, 1000);
-        let passed: Vec<bool> = [1000, 1001, 1300, 1301, 1302, 1601, 1602].map(|ms| limiter.allow(ms)).into();
+        let passed: Vec<bool> = [1000, 1001, 1300, 1301, 1302, 1601, 1602]
+            .map(|ms| limiter.allow(ms))
+            .into();
         assert_eq!(passed, [true, false, false, true, false, false, true]);
         let mut free = RateLimiter::new(0, 1000);
         assert!(free.allow(1000) && free.allow(1001) && !free.allow(1001));
