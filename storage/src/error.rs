@@ -33,7 +33,7 @@ pub enum OpenError {
         /// Why it must be there.
         because: String,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
     /// A file is not as it was written.
     Corrupt {
@@ -46,7 +46,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
     /// The newest snapshots are damaged, and the log does not reach back behind them.
     Snapshot {
@@ -57,7 +57,7 @@ pub enum OpenError {
         /// How far state and log reach without them.
         reached: Zxid,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
     /// The bytes are right, but who takes them cannot use them.
     Refused {
@@ -70,7 +70,7 @@ pub enum OpenError {
         /// Their reason.
         reason: String,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
 }
 
@@ -128,9 +128,8 @@ impl fmt::Display for Remains {
         } else {
             write!(f, ", and the log leads to zxid {reached}")?;
         }
-        match resumes {
-            Some(base) => write!(f, "; it goes on only behind zxid {base}")?,
-            None => {}
+        if let Some(base) = resumes {
+            write!(f, "; it goes on only behind zxid {base}")?;
         }
         if self.is_all() {
             return write!(f, ": nothing that the files know of would be lost");

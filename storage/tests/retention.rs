@@ -153,14 +153,16 @@ fn what_is_too_old_goes_and_is_told_and_the_newest_stays() {
     );
     (0..4).for_each(|index| date(index, 3600));
     assert!(engine.purge().expect("purged").is_empty(), "as old as is allowed");
-    (date(0, 9000), date(1, 4000));
+    date(0, 9000);
+    date(1, 4000);
     let purged = engine.purge().expect("purged");
     assert_eq!(purged.snapshots, [taken[0].zxid, taken[1].zxid]);
     let text = purged.to_string();
     assert!(text.contains("2 snapshots (zxid 0x28, 0x50)"), "{text}");
     assert!(text.contains("log segments (zxid 0x1 to 0x"), "{text}");
     assert!(purged.bytes > 0 && !taken[0].path.exists() && taken[2].path.exists());
-    (date(2, 5000), date(3, 5000));
+    date(2, 5000);
+    date(3, 5000);
     assert_eq!(
         engine.purge().expect("purged").snapshots,
         [taken[2].zxid],
@@ -172,7 +174,7 @@ fn what_is_too_old_goes_and_is_told_and_the_newest_stays() {
     assert_whole(&RealDisk, (dir.path(), dir.path()), state);
 }
 
-/// A snapshot that a start set aside as damaged stays until the oldest kept one is newer.
+/// A snapshot that a start set aside as damaged stays until as many as are kept are newer.
 #[test]
 fn damaged_snapshots_are_purged_at_last() {
     let disk = SimDisk::default();

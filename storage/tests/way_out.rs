@@ -36,7 +36,7 @@ fn a_damaged_log_tells_what_would_be_lost() {
         offset: 8192,
         after: Some(Zxid(0x20)),
         reason: "the sector does not match its seal".into(),
-        way_out,
+        way_out: Box::new(way_out),
     };
     check(
         corrupt(WayOut::Log(remains(0x10, 0x20, None, 0x30))),
@@ -70,7 +70,7 @@ fn a_lost_snapshot_tells_whether_an_older_one_and_the_log_would_do() {
     let missing = |way_out| OpenError::Missing {
         file: snapshot(),
         because: "/data/manifest lists it".into(),
-        way_out,
+        way_out: Box::new(way_out),
     };
     check(
         missing(WayOut::Snapshot(remains(0x10, 0x30, None, 0x30))),
@@ -84,7 +84,7 @@ fn a_lost_snapshot_tells_whether_an_older_one_and_the_log_would_do() {
         file: snapshot(),
         reasons: vec!["/data/snapshot.0000000000000030: rotten".into()],
         reached: Zxid(0x10),
-        way_out: WayOut::Snapshot(remains(0x10, 0x10, Some(0x20), 0x30)),
+        way_out: Box::new(WayOut::Snapshot(remains(0x10, 0x10, Some(0x20), 0x30))),
     };
     check(
         damaged,
@@ -110,7 +110,7 @@ fn a_transaction_that_cannot_be_applied_tells_of_another_program() {
         offset: 4096,
         zxid: Zxid(0x21),
         reason: "the transaction does not decode".into(),
-        way_out: WayOut::Program(remains(0x10, 0x20, None, 0x21)),
+        way_out: Box::new(WayOut::Program(remains(0x10, 0x20, None, 0x21))),
     };
     check(
         refused,
