@@ -16,7 +16,7 @@ use storage::log::{Log, LogWrite};
 use super::message::{Batch, ToCore, ToWriter, WriterReport};
 use super::metrics::WriterNumbers;
 use super::shared::Shared;
-use super::snapshots::{self, Trigger};
+use super::snapshots::{self, Asked, Trigger};
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
 use crate::replica::Now;
@@ -45,6 +45,7 @@ pub struct Writer {
     device: Rc<LogDevice>,
     trigger: Trigger,
     level: Level,
+    asked: Vec<Asked>,
     writing: bool,
     batch_count: usize,
     batch_started_ms: u64,
@@ -63,7 +64,9 @@ impl Writer {
     pub fn new(shared: Arc<Shared>, storage: Arc<Storage>, replica: Replica, log: Log) -> std::io::Result<Writer> {
         let device = Rc::new(LogDevice::open(shared.options.engine)?);
         let seed = shared.clock.wall_ms() as u64;
-        let trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let (count, bytes) = shared.opened.replayed;
+        trigger.replayed(count, bytes);
         let stopping = Vec::new();
         let numbers = WriterNumbers::new(&shared.opened.start);
         Ok(Writer {
@@ -74,6 +77,7 @@ impl Writer {
             device,
             trigger,
             level: Level::Enough,
+            asked: Vec::new(),
             writing: false,
             batch_count: 0,
             batch_started_ms: 0,
@@ -182,11 +186,20 @@ impl Writer {
             ToWriter::Detach { origin, session } => self.replica.detach(session, origin),
             ToWriter::Written(Ok(write)) => self.written(write),
             ToWriter::Written(Err(error)) => give_up(&error),
+            ToWriter::Snapshot(asked) => {
+                self.asked.extend(asked);
+                if self.trigger.ask() {
+                    self.snapshot();
+                }
+            }
             ToWriter::SnapshotDone(took_ms) => {
                 took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
-                match took_ms {
+                let another = match took_ms {
                     Some(_) => self.trigger.done(),
                     None => self.trigger.failed(now.ms),
+                };
+                if another {
+                    self.snapshot();
                 }
             }
             ToWriter::Room(room) => self.room_changed(&room),
@@ -287,7 +300,7 @@ impl Writer {
                 "making a log batch durable took longer than fsync.warningthresholdms"
             );
         }
-        let (first, bytes) = (write.first, write.buffer.len() as u64);
+        let (first, bytes) = (write.first, write.record_bytes);
         let durable = self.log.written(write);
         let transactions = durable.0 - first.0 + 1;
         self.numbers.batches.add(transactions);
@@ -343,9 +356,15 @@ impl Writer {
             if !self.trigger.is_put_off() {
                 tracing::warn!("no snapshot is taken until there is room for it; the log keeps everything: {why}");
             }
-            return self.trigger.failed(self.shared.clock.ms());
+            for asked in self.asked.drain(..) {
+                // Nobody may be waiting any more.
+                let _ = asked.send(Err(format!("there is no room for a snapshot: {why}")));
+            }
+            self.trigger.failed(self.shared.clock.ms());
+            return;
         }
-        let taken = snapshots::take(Arc::clone(&self.storage), Arc::clone(&self.shared), self.replica.view());
+        let (storage, shared) = (Arc::clone(&self.storage), Arc::clone(&self.shared));
+        let taken = snapshots::take(storage, shared, self.replica.view(), std::mem::take(&mut self.asked));
         if let Err(error) = taken {
             tracing::error!(%error, "no thread for a snapshot");
             self.trigger.failed(self.shared.clock.ms());
