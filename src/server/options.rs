@@ -33,6 +33,8 @@ pub struct Options {
     pub sync_warning_ms: u64,
     /// Snapshots kept.
     pub retain_snapshots: usize,
+    /// `snapshot.trust.empty`: ZooKeeper's logs without a snapshot are taken for a whole history.
+    pub trust_empty: bool,
     /// Whether old snapshots and logs are removed at all.
     pub purge: bool,
     /// Transactions between snapshots, before jitter.

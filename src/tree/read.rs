@@ -131,7 +131,7 @@ pub(super) fn ephemerals(look: &impl Look, session: i64) -> Vec<String> {
 }
 
 /// Visits a node and all below it; its own children are looked up only when it has some.
-fn walk<'t>(look: &'t impl Look, top: &str, mut visit: impl FnMut(&str, &Node<'t>)) {
+pub(super) fn walk<'t>(look: &'t impl Look, top: &str, mut visit: impl FnMut(&str, &Node<'t>)) {
     let mut waiting = vec![path::canonical(top).to_owned()];
     while let Some(path) = waiting.pop() {
         let Some(found) = node(look, &path) else { continue };

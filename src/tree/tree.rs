@@ -165,6 +165,13 @@ impl Tree {
         &self.totals
     }
 
+    /// From now on there are no digests: a tree that was read with them goes to a server that keeps none.
+    pub fn keep_no_digest(&mut self) {
+        self.features.digest = false;
+        self.totals.digest = 0;
+        self.digests.clear();
+    }
+
     /// The configuration it was made with.
     pub fn features(&self) -> &Features {
         &self.features
@@ -376,7 +383,7 @@ impl Tree {
         }
     }
 
-    fn put_acl(&mut self, id: AclId, users: u32, acl: &[Acl]) {
+    pub(super) fn put_acl(&mut self, id: AclId, users: u32, acl: &[Acl]) {
         let mut value = users.to_be_bytes().to_vec();
         write_list(&mut JuteWriter::new(&mut value), acl);
         self.trie

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod engine;
 mod error;
 pub mod format;
+pub mod import;
 pub mod log;
 pub mod manifest;
 mod reader;

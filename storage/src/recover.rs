@@ -5,7 +5,7 @@
 //!
 //! | left behind | by a crash while | becomes |
 //! |---|---|---|
-//! | `*.tmp` | a segment, snapshot or manifest was made | removed |
+//! | `*.tmp` | a segment, snapshot or manifest was made, or an import ended | removed |
 //! | unlisted segment without a batch, newest | a segment was begun | removed |
 //! | unlisted segment older than all listed ones | purging | removed |
 //! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted`, removed by the next start |
@@ -23,6 +23,7 @@ use crate::disk::Disk;
 use crate::engine::Recover;
 use crate::error::OpenError;
 use crate::format::{BLOCK, SegmentHeader, follows, parse_segment_name, parse_snapshot_name, snapshot_name};
+use crate::import::MARK;
 use crate::manifest::{ListedSegment, MANIFEST, Manifest};
 use crate::reader::{Before, LogItem, LogReader, Stop};
 use crate::report::{LoadedSnapshot, Report, TornEnd};
@@ -76,6 +77,12 @@ pub(crate) fn read_manifest(places: Places<'_>) -> Result<Option<Manifest>, Open
                 after: None,
                 reason: reason.into(),
             });
+    }
+    if names.iter().any(|name| name == MARK) {
+        return Err(OpenError::Missing {
+            file: path,
+            because: format!("an import was interrupted before it was whole ({MARK} says so); begin it again"),
+        });
     }
     let segments = places.disk.list(places.log).map_err(io(places.log))?;
     let snapshot = names.iter().find(|name| parse_snapshot_name(name).is_some());
@@ -214,7 +221,7 @@ fn is_temporary(name: &str) -> bool {
     let Some(name) = name.strip_suffix(".tmp") else {
         return false;
     };
-    name == MANIFEST || name.starts_with("ahead.") || parse_snapshot_name(name).is_some()
+    name == MANIFEST || name == "import" || name.starts_with("ahead.") || parse_snapshot_name(name).is_some()
 }
 
 /// An unlisted segment may go only if it is older than all that is needed, or never held a batch.

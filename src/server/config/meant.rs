@@ -107,6 +107,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         force_sync: written.text("forceSync") != "no",
         sync_warning_ms: written.int("fsync.warningthresholdms") as u64,
         retain_snapshots: retain,
+        trust_empty: written.is("snapshot.trust.empty"),
         purge,
         snap_count: snap_count(written, notes),
         snap_bytes: snap_kb.map(|kb| kb.saturating_mul(1024)),

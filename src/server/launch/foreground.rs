@@ -4,13 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use storage::engine::DIRECTORY;
 use tracing_subscriber::EnvFilter;
 
 use super::{ADMIN, DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
 use crate::io::Engine;
 use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
-use crate::server::options::Options;
+use crate::server::import;
 use crate::server::serve::{Prepared, ServeError};
 
 /// Serves what a configuration file says.
@@ -73,16 +72,7 @@ fn serve(config: Config) -> Result<(), Failure> {
             ),
         ));
     }
-    if let Some(found) = foreign_data(&config.options) {
-        return Err(Failure::new(
-            DATA_DIRECTORY,
-            format!(
-                "Unable to access datadir, exiting abnormally\n  {} is data of Apache ZooKeeper, which Ringkeeper does \
-                 not read: it would start empty next to it. Choose another dataDir, and copy the nodes with a client",
-                found.display()
-            ),
-        ));
-    }
+    import::first_start(&config.options).map_err(|why| not_started(ServeError::Data(why)))?;
     let prepared = Prepared::new(config.options).map_err(not_started)?;
     let address = prepared
         .address()
@@ -101,21 +91,6 @@ fn welcome(screen: &str) {
     if let Err(error) = background::announce() {
         tracing::warn!(%error, "standard output stays a pipe that nobody reads");
     }
-}
-
-/// A snapshot or log of Apache ZooKeeper where there is none of ours: somebody means to go on with it.
-fn foreign_data(options: &Options) -> Option<PathBuf> {
-    let directories = [&options.data_dir, &options.log_dir];
-    if directories.iter().any(|directory| directory.join(DIRECTORY).exists()) {
-        return None;
-    }
-    let files = directories
-        .iter()
-        .filter_map(|directory| std::fs::read_dir(directory.join("version-2")).ok());
-    files.flatten().flatten().map(|file| file.path()).find(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("snapshot.") || name.starts_with("log.")
-    })
 }
 
 fn not_started(error: ServeError) -> Failure {

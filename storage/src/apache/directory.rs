@@ -349,24 +349,35 @@ impl SnapshotFile {
         Ok(OpenSnapshot { reader, length, read })
     }
 
-    /// Whether its last bytes say that its writing was ended (`SnapStream#isValidSnapshot`): Java writes under the final
-    /// name, and leaves half a file when it is killed. Of a packed one only reading tells.
+    /// Looks whether its last bytes say that its writing was ended (`SnapStream#isValidSnapshot`): Java writes under the
+    /// final name, and leaves half a file when it is killed. Of a packed one only reading tells.
     ///
     /// # Errors
-    /// What the operating system said.
-    pub fn is_whole(&self) -> io::Result<bool> {
+    /// [`ReadError::Ends`] if they do not.
+    pub fn check_whole(&self) -> Result<(), FileError> {
+        let length = self
+            .whole_or_length()
+            .map_err(|error| ReadError::Io { offset: 0, error }.of(&self.path))?;
+        length.map_or(Ok(()), |offset| {
+            let inside = "a snapshot whose writing was never finished";
+            Err(ReadError::Ends { offset, inside }.of(&self.path))
+        })
+    }
+
+    /// `None` if it is whole, its length if not.
+    fn whole_or_length(&self) -> io::Result<Option<u64>> {
         use std::os::unix::fs::FileExt;
         const LAST: [u8; 5] = [0, 0, 0, 1, b'/'];
         if self.compression != Compression::None {
-            return Ok(true);
+            return Ok(None);
         }
         let file = File::open(&self.path)?;
-        let Some(at) = file.metadata()?.len().checked_sub(LAST.len() as u64) else {
-            return Ok(false);
-        };
+        let length = file.metadata()?.len();
         let mut last = [0; LAST.len()];
-        file.read_exact_at(&mut last, at)?;
-        Ok(last == LAST)
+        if let Some(at) = length.checked_sub(LAST.len() as u64) {
+            file.read_exact_at(&mut last, at)?;
+        }
+        Ok((last != LAST).then_some(length))
     }
 }
 
