@@ -174,7 +174,8 @@ fn fill_and_kill(server: &mut JavaServer, nodes: usize, seed: u64) {
         (0..nodes / 50).for_each(|_| closed.step());
         closed.close();
         let mut main = Load::new(address, seed, &format!("/main-{seed}"));
-        while main.done < nodes {
+        // Not every answer is a node more.
+        while main.done < nodes * 5 / 4 {
             main.step();
         }
         server.kill9();
@@ -271,7 +272,7 @@ fn a_hundred_thousand_nodes_there_and_back() {
         let mut load = Load::new(server.address(), 9, "/after");
         (0..300).for_each(|_| load.step());
         load.drain();
-        assert_eq!(server.terminate().is_some(), true);
+        assert!(server.terminate().is_some());
         let (report, _) = read(&exported);
         assert!(
             matches!(report.digest, DigestVerdict::Equal(at) if at.0 > 300),
