@@ -36,39 +36,54 @@ pub fn walk(address: SocketAddr) -> BTreeMap<String, Seen> {
     assert_eq!(client.packet().expect("an answer to the credentials").err, 0);
     let mut seen = BTreeMap::new();
     let mut waiting = vec!["/".to_owned()];
-    let mut xid = 0;
     while !waiting.is_empty() {
         let batch = waiting.split_off(waiting.len().saturating_sub(WINDOW));
-        for path in &batch {
-            let watched = Out::new().string(path).bool(false).0;
-            client.send(xid + 1, GET_DATA, &watched);
-            client.send(xid + 2, GET_ACL, &Out::new().string(path).0);
-            client.send(xid + 3, GET_CHILDREN, &watched);
-            xid += 3;
-        }
+        let asked = batch.iter().flat_map(|path| {
+            let (data, acl) = (Out::new().string(path).bool(false), Out::new().string(path));
+            [(GET_DATA, data.0), (GET_ACL, acl.0)]
+        });
+        send(&mut client, asked);
+        let mut parents = Vec::new();
         for path in batch {
-            let mut answer = |what: &str| {
-                let packet = client.packet().expect("an answer");
-                assert_eq!(packet.err, 0, "{what} of {path}");
-                packet.body
-            };
-            let (data, acl, children) = (answer("data"), answer("ACL"), answer("children"));
+            let (data, acl) = (answer(&mut client, &path), answer(&mut client, &path));
             let mut input = In::new(&data);
             let data = input.buffer().expect("data").map(<[u8]>::to_vec);
             let stat = input.stat().expect("a Stat");
             let acl = In::new(&acl).acls().expect("an ACL");
-            let above = if path == "/" { "" } else { &path };
-            let children = In::new(&children).strings().expect("names");
-            assert_eq!(stat.num_children as usize, children.len(), "{path}");
-            waiting.extend(children.iter().map(|name| format!("{above}/{name}")));
+            if stat.num_children > 0 {
+                parents.push((path.clone(), stat.num_children as usize));
+            }
             assert_eq!(
                 seen.insert(path.clone(), Seen { data, stat, acl }),
                 None,
                 "{path} twice"
             );
         }
+        let asked = parents
+            .iter()
+            .map(|(path, _)| (GET_CHILDREN, Out::new().string(path).bool(false).0));
+        send(&mut client, asked);
+        for (path, count) in parents {
+            let children = In::new(&answer(&mut client, &path)).strings().expect("names");
+            assert_eq!(count, children.len(), "{path}");
+            let above = if path == "/" { "" } else { &path };
+            waiting.extend(children.iter().map(|name| format!("{above}/{name}")));
+        }
     }
     seen
+}
+
+/// Many requests in one write.
+fn send(client: &mut RawClient, requests: impl Iterator<Item = (i32, Vec<u8>)>) {
+    let frame = |(op, body): (i32, Vec<u8>)| Out::new().buffer(&Out::new().int(1).int(op).raw(&body).0).0;
+    client.send_bytes(&requests.flat_map(frame).collect::<Vec<u8>>());
+}
+
+#[track_caller]
+fn answer(client: &mut RawClient, path: &str) -> Vec<u8> {
+    let packet = client.packet().expect("an answer");
+    assert_eq!(packet.err, 0, "{path}");
+    packet.body
 }
 
 /// Fails with the first nodes that differ.
