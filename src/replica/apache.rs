@@ -514,3 +514,317 @@ impl fmt::Display for Report {
             .try_for_each(|path| write!(f, "; not read: {}", path.display()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use storage::apache::directory::{log_name, snapshot_name};
+    use storage::apache::{Compression, log, snapshot};
+
+    use super::*;
+    use crate::tree::apache as tree_apache;
+    use crate::wire::acl::{ALL, Acl};
+    use crate::wire::txn::{Change, CreateTxn};
+
+    fn options() -> Options {
+        Options {
+            features: Features {
+                extended_types: true,
+                digest: true,
+                ..Features::default()
+            },
+            seed: 1,
+            trust_empty: false,
+            allow_fuzzy: false,
+            allow_other_digest: false,
+        }
+    }
+
+    const SESSION: i64 = 0x99;
+
+    /// A history: a tree, and each transaction as Java logs it.
+    struct History {
+        tree: Tree,
+        payloads: Vec<Vec<u8>>,
+    }
+
+    impl History {
+        fn new(txns: &[Txn]) -> History {
+            let mut history = History {
+                tree: Tree::new(5, options().features),
+                payloads: Vec::new(),
+            };
+            txns.iter().for_each(|txn| history.push(txn));
+            history
+        }
+
+        fn push(&mut self, txn: &Txn) {
+            let mut txn = txn.clone();
+            if let Txn::Change(Change::Create {
+                path, parent_cversion, ..
+            }) = &mut txn
+            {
+                // As a leader counts; without it (before 3.4) a replay would count twice.
+                let parent = self.tree.node(crate::base::path::parent(path).unwrap()).unwrap();
+                *parent_cversion = parent.stat.cversion + 1;
+            }
+            let header = TxnHeader {
+                session: SESSION,
+                cxid: 0,
+                zxid: self.payloads.len() as i64 + 1,
+                time_ms: 1000,
+            };
+            self.tree.apply(&header, &txn, &mut vec![]);
+            let digest = self.tree.totals().digest;
+            let mut payload = Vec::new();
+            txn.append(&header, Some(digest), &mut payload);
+            self.payloads.push(payload);
+        }
+    }
+
+    fn create(path: &str, ephemeral: bool) -> Txn {
+        Txn::Change(Change::Create {
+            path: path.into(),
+            data: Some(path.as_bytes().to_vec()),
+            acl: vec![Acl::anyone(ALL)],
+            kind: CreateTxn::Plain { ephemeral },
+            parent_cversion: -1,
+        })
+    }
+
+    fn delete(path: &str) -> Txn {
+        Txn::Change(Change::Delete { path: path.into() })
+    }
+
+    fn set(path: &str, version: i32) -> Txn {
+        Txn::Change(Change::SetData {
+            path: path.into(),
+            data: Some(vec![version as u8; 3]),
+            version,
+        })
+    }
+
+    /// Creates, deletes, creates again, changes: what a walk under load may meet in any state.
+    fn busy() -> Vec<Txn> {
+        vec![
+            Txn::CreateSession { timeout_ms: 5000 },
+            create("/a", false),
+            create("/a/b", false),
+            create("/e", true),
+            set("/a/b", 1),
+            delete("/a/b"),
+            create("/a/b", false),
+            create("/a/c", true),
+            set("/a/b", 1),
+            Txn::Error(-101),
+            Txn::Multi(vec![
+                Change::Delete { path: "/a/c".into() },
+                Change::Check {
+                    path: "/a".into(),
+                    version: 1,
+                },
+            ]),
+            create("/f", true),
+            set("/a", 1),
+        ]
+    }
+
+    fn digest_of(tree: &Tree, zxid: u64) -> snapshot::Digest {
+        snapshot::Digest {
+            zxid: zxid as i64,
+            version: DIGEST_VERSION,
+            digest: tree.totals().digest,
+        }
+    }
+
+    /// Writes a tree under the name of a zxid: later than it, if the name is to lie about what is in it.
+    fn put_snapshot(place: &Path, named: u64, tree: &mut Tree, digest: snapshot::Digest, last: u64) {
+        let view = tree.view();
+        let begin = |sessions| snapshot::Writer::file(Vec::new(), sessions);
+        let writer = tree_apache::write(&view, begin, &mut |_| {}).unwrap();
+        let (bytes, _) = writer.finish(&digest, last as i64).unwrap();
+        fs::write(place.join(snapshot_name(Zxid(named), Compression::None)), bytes).unwrap();
+    }
+
+    fn put_log(place: &Path, payloads: &[Vec<u8>]) {
+        let mut writer = log::Writer::new(Vec::new()).unwrap();
+        payloads.iter().for_each(|payload| writer.append(payload).unwrap());
+        let first = log::TxnHeader::of(&payloads[0]).unwrap().zxid;
+        fs::write(place.join(log_name(Zxid(first as u64))), writer.into_inner()).unwrap();
+    }
+
+    fn read(place: &Path, options: &Options) -> Result<Recovered, Refusal> {
+        recover(&Directory::list(place, place).unwrap(), options, &mut |_| {})
+    }
+
+    #[track_caller]
+    fn refused(place: &Path) -> String {
+        read(place, &options()).err().expect("it is refused").to_string()
+    }
+
+    /// A snapshot of any name with the state of any later transaction is the fuzziest there is.
+    #[test]
+    fn replay_from_every_fuzzy_snapshot_gives_one_tree() {
+        let all = busy();
+        let want = History::new(&all);
+        for named in 1..=all.len() {
+            for state in named..=all.len() {
+                let dir = tempfile::tempdir().unwrap();
+                let mut then = History::new(&all[..state]);
+                let digest = digest_of(&then.tree, state as u64);
+                put_snapshot(dir.path(), named as u64, &mut then.tree, digest, state as u64);
+                put_log(dir.path(), &want.payloads);
+                let Recovered { tree, report } = read(dir.path(), &options()).unwrap();
+                let what = format!("the state of {state} under the name of {named}: {report}");
+                let (mut mine, mut theirs) = (*tree.totals(), *want.tree.totals());
+                (mine.acl_newest, theirs.acl_newest) = (0, 0);
+                assert_eq!(mine, theirs, "{what}");
+                assert_eq!(report.digest, DigestVerdict::Equal(Zxid(all.len() as u64)), "{what}");
+                // Without the log it is the state of no moment, unless nothing came in between.
+                fs::remove_file(dir.path().join("log.1")).unwrap();
+                if state > named {
+                    let told = refused(dir.path());
+                    assert!(
+                        told.contains(&format!("parts of those from 0x{:x} to 0x{state:x}", named + 1)),
+                        "{told}"
+                    );
+                    let allowed = Options {
+                        allow_fuzzy: true,
+                        ..options()
+                    };
+                    assert!(read(dir.path(), &allowed).unwrap().report.fuzzy);
+                } else {
+                    assert_eq!(read(dir.path(), &options()).unwrap().report.zxid, Zxid(named as u64));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let all = busy();
+        let want = History::new(&all);
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path();
+        assert!(refused(place).contains("neither a snapshot nor a log"));
+        put_log(place, &want.payloads[..6]);
+        assert!(refused(place).contains("log.1 is there, but no snapshot"));
+        let trusted = Options {
+            trust_empty: true,
+            ..options()
+        };
+        assert_eq!(read(place, &trusted).unwrap().report.zxid, Zxid(6));
+        // A gap, between logs and behind the snapshot.
+        let mut then = History::new(&all[..2]);
+        let digest = digest_of(&then.tree, 2);
+        put_snapshot(place, 2, &mut then.tree, digest, 2);
+        put_log(place, &want.payloads[8..]);
+        assert!(refused(place).contains("log.9 is damaged at offset 16 (behind zxid 0x6)"));
+        fs::remove_file(place.join("log.1")).unwrap();
+        assert!(refused(place).contains("the record of zxid 0x9 does not follow 0x2"));
+    }
+
+    #[test]
+    fn damage_is_named_and_an_older_snapshot_serves_only_with_the_whole_log() {
+        let all = busy();
+        let want = History::new(&all);
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path();
+        for zxid in [3, 8] {
+            let mut then = History::new(&all[..zxid]);
+            let digest = digest_of(&then.tree, zxid as u64);
+            put_snapshot(place, zxid as u64, &mut then.tree, digest, zxid as u64);
+        }
+        put_log(place, &want.payloads[3..]);
+        let newest = place.join("snapshot.8");
+        let whole = fs::read(&newest).unwrap();
+        let mut damaged = whole.clone();
+        damaged[200] ^= 1;
+        fs::write(&newest, &damaged).unwrap();
+        let Recovered { report, .. } = read(place, &options()).unwrap();
+        assert_eq!((report.zxid, report.replayed), (Zxid(13), 10));
+        assert!(
+            report.to_string().contains("passed over: ") && report.passed_over[0].contains("snapshot.8 is damaged")
+        );
+        // A log that begins behind the damaged snapshot does not reach back to the older one.
+        fs::remove_file(place.join("log.4")).unwrap();
+        put_log(place, &want.payloads[8..]);
+        assert!(refused(place).contains("0x9 does not follow 0x3"));
+        fs::remove_file(place.join("snapshot.3")).unwrap();
+        assert!(refused(place).contains("no snapshot can be used"));
+        fs::write(&newest, &whole).unwrap();
+        read(place, &options()).unwrap();
+        // A log's bit, and a transaction of a type that nobody knows.
+        let path = place.join("log.9");
+        let good = fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        bad[60] ^= 1;
+        fs::write(&path, bad).unwrap();
+        assert!(refused(place).contains("log.9 is damaged at offset 16: the record"));
+        fs::remove_file(&path).unwrap();
+        let mut unknown = want.payloads[8].clone();
+        unknown[31] = 77;
+        put_log(place, &[unknown]);
+        let told = refused(place);
+        assert!(
+            told.contains("offset 16, zxid 0x9") && told.contains("unknown transaction type 77"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn another_digest_is_refused_if_it_is_the_last_word() {
+        let all = busy();
+        let want = History::new(&all);
+        let dir = tempfile::tempdir().unwrap();
+        let mut then = History::new(&all[..4]);
+        let wrong = snapshot::Digest {
+            digest: 1,
+            ..digest_of(&then.tree, 4)
+        };
+        put_snapshot(dir.path(), 4, &mut then.tree, wrong, 4);
+        let told = refused(dir.path());
+        assert!(
+            told.contains("at zxid 0x4") && told.contains("and 1 on the server"),
+            "{told}"
+        );
+        let allowed = Options {
+            allow_other_digest: true,
+            ..options()
+        };
+        assert_eq!(
+            read(dir.path(), &allowed).unwrap().report.digest,
+            DigestVerdict::Different(Zxid(4))
+        );
+        // A transaction that was being applied when the digest was noted: the next ones say that all is well.
+        put_log(dir.path(), &want.payloads[4..]);
+        assert_eq!(
+            read(dir.path(), &options()).unwrap().report.digest,
+            DigestVerdict::Equal(Zxid(13))
+        );
+    }
+
+    #[test]
+    fn old_closes_take_what_the_session_owns_and_orphans_go() {
+        let mut all = busy();
+        all.push(Txn::CloseSession { paths: None });
+        let want = History::new(&all);
+        let dir = tempfile::tempdir().unwrap();
+        let mut then = History::new(&all[..4]);
+        let digest = digest_of(&then.tree, 4);
+        put_snapshot(dir.path(), 4, &mut then.tree, digest, 4);
+        put_log(dir.path(), &want.payloads[4..]);
+        let Recovered { tree, report } = read(dir.path(), &options()).unwrap();
+        assert_eq!((report.sessions, report.orphans, tree.totals().ephemerals), (0, 0, 0));
+        // An ephemeral of a session that nobody knows: ZooKeeper removes it at start.
+        let mut orphaned = History::new(&all[1..4]);
+        let dir = tempfile::tempdir().unwrap();
+        let digest = digest_of(&orphaned.tree, 3);
+        put_snapshot(dir.path(), 3, &mut orphaned.tree, digest, 3);
+        let Recovered { tree, report } = read(dir.path(), &options()).unwrap();
+        assert_eq!((report.orphans, report.digest), (1, DigestVerdict::Equal(Zxid(3))));
+        assert!(tree.node("/e").is_none() && tree.node("/a/b").is_some());
+    }
+}
