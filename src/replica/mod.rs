@@ -6,6 +6,7 @@
 //!
 //! The positions, once: `published ≤ durable ≤ prepared` ([`pipeline::Pipeline`] asserts them).
 
+pub mod apache;
 mod desk;
 pub mod input;
 pub mod pipeline;

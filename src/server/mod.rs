@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod doors;
 pub mod handshake;
 pub mod host;
+pub mod import;
 pub mod launch;
 pub mod message;
 pub mod metrics;

@@ -42,6 +42,8 @@ pub struct Options {
     pub retain_bytes: Option<u64>,
     /// How often old snapshots and logs are removed, beside after each snapshot; `None` is never at all.
     pub purge_every: Option<Duration>,
+    /// `snapshot.trust.empty`: ZooKeeper's logs without a snapshot are taken for a whole history.
+    pub trust_empty: bool,
     /// Transactions between snapshots, before jitter.
     pub snap_count: u64,
     /// Log bytes between snapshots, before jitter; `None` is no limit.

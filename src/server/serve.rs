@@ -197,7 +197,7 @@ impl Prepared {
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.
 const GUEST_CORES_MAX: usize = 2;
 
-fn storage_options(options: &Options) -> storage::engine::Options {
+pub(super) fn storage_options(options: &Options) -> storage::engine::Options {
     storage::engine::Options {
         data_dir: options.data_dir.clone(),
         log_dir: options.log_dir.clone(),

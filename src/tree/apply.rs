@@ -300,7 +300,7 @@ impl Tree {
         Ok(Outcome::AclSet(node.client_stat(self.features.extended_types)))
     }
 
-    fn open_session(&mut self, id: i64, timeout_ms: i32) {
+    pub(super) fn open_session(&mut self, id: i64, timeout_ms: i32) {
         let ephemerals = self.session(id).map_or(0, |record| record.ephemerals);
         if self.session(id).is_none_or(|record| record.timeout_ms <= 0) {
             self.totals.sessions += 1;
@@ -328,7 +328,7 @@ impl Tree {
         self.session_ids.remove(&header.session);
     }
 
-    fn count_node(&mut self, path: &str, data: &[u8], stat: &Persisted, sign: i64) {
+    pub(super) fn count_node(&mut self, path: &str, data: &[u8], stat: &Persisted, sign: i64) {
         let bytes = (path.len() + data.len()) as u64;
         let (nodes, bytes) = (sign as u64, if sign > 0 { bytes } else { bytes.wrapping_neg() });
         self.totals.nodes = self.totals.nodes.wrapping_add(nodes);
@@ -341,7 +341,7 @@ impl Tree {
     }
 
     /// Puts a node on the list that its owner field asks for.
-    fn enlist(&mut self, path: &str, owner: i64) {
+    pub(super) fn enlist(&mut self, path: &str, owner: i64) {
         let name = path.as_bytes();
         match Owner::of(owner, self.features.extended_types) {
             Owner::Nobody => {}
@@ -443,7 +443,7 @@ impl Tree {
         self.put_usage(&stats, &track);
     }
 
-    fn put_usage(&mut self, path: &str, track: &Track) {
+    pub(super) fn put_usage(&mut self, path: &str, track: &Track) {
         let Some(node) = self.node(path) else { return };
         let (acl, stat, children) = (node.acl, node.stat, node.children);
         self.put_node(path, acl, &stat, children, Some(track.text().as_bytes()));

@@ -8,11 +8,16 @@ use crate::base::path::{ZOOKEEPER, canonical};
 
 /// One node's share.
 pub fn node(path: &str, data: &[u8], stat: &Persisted) -> u64 {
+    node_of_bytes(path, canonical(path).as_bytes(), data, stat)
+}
+
+/// The same where the path was digested as other bytes than its own: a JVM does so whose charset is not UTF-8.
+pub fn node_of_bytes(path: &str, path_bytes: &[u8], data: &[u8], stat: &Persisted) -> u64 {
     if path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/')) {
         return 0;
     }
     let mut crc = crc32fast::Hasher::new();
-    crc.update(canonical(path).as_bytes());
+    crc.update(path_bytes);
     crc.update(data);
     let mut bytes = [0; 60];
     let longs = [stat.czxid, stat.mzxid, stat.pzxid, stat.ctime, stat.mtime];

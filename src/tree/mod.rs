@@ -11,6 +11,7 @@
 //! Pure: no socket, clock, thread or file.
 
 pub mod acl;
+pub mod apache;
 pub mod apply;
 pub mod digest;
 pub mod key;

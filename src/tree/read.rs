@@ -74,6 +74,17 @@ impl View {
         ephemerals(&self.reader, session)
     }
 
+    /// Every session, and who else owns ephemerals; a walk over everything.
+    pub fn sessions(&self) -> Vec<(i64, SessionRecord)> {
+        let entry = |(key, value): (&[u8], &[u8])| match key.split_first() {
+            Some((kind, id)) if *kind == Kind::Session as u8 => {
+                Some((i64::from_be_bytes(id.try_into().ok()?), SessionRecord::decode(value)?))
+            }
+            _ => None,
+        };
+        self.entries().filter_map(entry).collect()
+    }
+
     /// Containers and TTL nodes, candidates for the reaper.
     pub fn reapable(&self) -> Vec<String> {
         let mut paths = Vec::new();
@@ -120,7 +131,7 @@ pub(super) fn ephemerals(look: &impl Look, session: i64) -> Vec<String> {
 }
 
 /// Visits a node and all below it; its own children are looked up only when it has some.
-fn walk<'t>(look: &'t impl Look, top: &str, mut visit: impl FnMut(&str, &Node<'t>)) {
+pub(super) fn walk<'t>(look: &'t impl Look, top: &str, mut visit: impl FnMut(&str, &Node<'t>)) {
     let mut waiting = vec![path::canonical(top).to_owned()];
     while let Some(path) = waiting.pop() {
         let Some(found) = node(look, &path) else { continue };

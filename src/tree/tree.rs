@@ -160,7 +160,7 @@ impl Tree {
     }
 
     /// A tree with nothing in it.
-    fn bare(seed: u64, features: Features) -> Tree {
+    pub(super) fn bare(seed: u64, features: Features) -> Tree {
         Tree {
             trie: Trie::new(seed),
             totals: Totals::default(),
@@ -179,6 +179,13 @@ impl Tree {
     /// The head's counts.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// From now on there are no digests: a tree that was read with them goes to a server that keeps none.
+    pub fn keep_no_digest(&mut self) {
+        self.features.digest = false;
+        self.totals.digest = 0;
+        self.digests.clear();
     }
 
     /// The configuration it was made with.
@@ -398,7 +405,7 @@ impl Tree {
         }
     }
 
-    fn put_acl(&mut self, id: AclId, users: u32, acl: &[Acl]) {
+    pub(super) fn put_acl(&mut self, id: AclId, users: u32, acl: &[Acl]) {
         let mut value = users.to_be_bytes().to_vec();
         write_list(&mut JuteWriter::new(&mut value), acl);
         self.trie
@@ -406,7 +413,7 @@ impl Tree {
     }
 
     /// Rebuilds what is derived from the trie.
-    fn derive(&mut self, acls: &[u32]) {
+    pub(super) fn derive(&mut self, acls: &[u32]) {
         for &number in acls {
             let id = AclId(number);
             let Some((_, acl)) = read_acl(&self.trie, id) else {

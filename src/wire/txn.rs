@@ -306,10 +306,16 @@ fn read_sub_txn(r: &mut Reader<'_>) -> Decoded<Change> {
 
 /// Nothing at all means that the writer did not list its paths (`closeSessionTxn.enabled=false`).
 fn read_paths(r: &mut Reader<'_>) -> Decoded<Option<Vec<String>>> {
-    if r.rest().is_empty() {
+    if r.rest().is_empty() || is_digest_only(r.rest()) {
         return Ok(None);
     }
     r.vector(|r| r.some_text("path").map(String::from))
+}
+
+/// A server that does not list its paths and keeps digests writes the digest alone. As a list it would be of two paths
+/// in eight bytes, which none is. (Java itself misreads it.)
+fn is_digest_only(rest: &[u8]) -> bool {
+    rest.len() == 12 && rest[..4] == DIGEST_VERSION.to_be_bytes()
 }
 
 #[cfg(test)]
@@ -386,6 +392,12 @@ mod tests {
             version: 1,
         };
         assert_eq!(round_trip(Txn::Change(set)).len(), 65);
+    }
+
+    #[test]
+    fn a_digest_behind_a_close_without_paths_is_no_list() {
+        let out = round_trip(Txn::CloseSession { paths: None });
+        assert_eq!(out.len(), 44);
     }
 
     #[test]

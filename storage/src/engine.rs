@@ -15,6 +15,7 @@ pub use crate::ahead::Listener;
 use crate::ahead::{Ahead, Plan};
 use crate::disk::{Access, Disk, DiskFile, Lock, LockError, RealDisk, is_full};
 pub use crate::error::OpenError;
+use crate::error::WayOut;
 use crate::format::{BLOCK, blocks_up, snapshot_name};
 use crate::log::{Log, SegmentFile, Tail};
 use crate::manifest::{MANIFEST, Manifest};
@@ -204,6 +205,31 @@ impl Engine {
         Ok((engine, Log::new(store, tail), report))
     }
 
+    /// Hands what a store holds to the target and changes nothing in it, but takes its locks meanwhile: no server may
+    /// have it open.
+    ///
+    /// # Errors
+    /// [`OpenError`], also if there is no store.
+    pub fn read(options: &Options, target: &mut dyn Recover) -> Result<Report, OpenError> {
+        let disk: &dyn Disk = &RealDisk;
+        let (data, log) = (options.data_dir.join(DIRECTORY), options.log_dir.join(DIRECTORY));
+        let places = Places {
+            disk,
+            data: &data,
+            log: &log,
+        };
+        let missing = || OpenError::Missing {
+            file: data.join(MANIFEST),
+            because: "every store has one".into(),
+            way_out: Box::new(WayOut::Manifest),
+        };
+        let manifest = recover::read_manifest(places)?.ok_or_else(missing)?;
+        let _locks = lock_directories(disk, &data, &log)?;
+        let mut recovered = Recovered::default();
+        recover::recover(places, &manifest, options.load_threads, target, &mut recovered)?;
+        Ok(recovered.report)
+    }
+
     /// Writes the state at `zxid` as a snapshot: whole and durable when this returns, and then purges. Blocks; made
     /// for a thread of its own, while the log goes on. At most `bytes_per_second` are written if that is given.
     ///
@@ -377,7 +403,7 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenErro
     move |error| OpenError::Io { what, path, error }
 }
 
-fn lock_directories(disk: &dyn Disk, data: &Path, log: &Path) -> Result<Vec<Lock>, OpenError> {
+pub(crate) fn lock_directories(disk: &dyn Disk, data: &Path, log: &Path) -> Result<Vec<Lock>, OpenError> {
     let mut locks = Vec::new();
     for directory in [data, log] {
         if directory == log && data == log && !locks.is_empty() {
@@ -541,7 +567,7 @@ impl Write for Appending<'_> {
 /// Bytes gathered before they are written to a snapshot.
 const SNAPSHOT_BUFFER: usize = 256 << 10;
 
-fn write_durably<T>(
+pub(crate) fn write_durably<T>(
     disk: &dyn Disk,
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<T>,

@@ -5,12 +5,14 @@
 pub mod zxid;
 pub use zxid::Zxid;
 mod ahead;
+pub mod apache;
 mod buffer;
 pub mod check;
 pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod format;
+pub mod import;
 pub mod log;
 pub mod manifest;
 mod reader;

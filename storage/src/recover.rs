@@ -5,7 +5,7 @@
 //!
 //! | left behind | by a crash while | becomes |
 //! |---|---|---|
-//! | `*.tmp` | a segment, snapshot or manifest was made | removed |
+//! | `*.tmp` | a segment, snapshot or manifest was made, or an import ended | removed |
 //! | unlisted segment without a batch, newest | a segment was begun | removed |
 //! | unlisted segment older than all listed ones | purging | removed |
 //! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted`, removed by the next start |
@@ -24,6 +24,7 @@ use crate::disk::Disk;
 use crate::engine::{Inspect, Recover};
 use crate::error::{OpenError, WayOut};
 use crate::format::{BLOCK, SegmentHeader, follows, parse_segment_name, parse_snapshot_name, snapshot_name};
+use crate::import::MARK;
 use crate::manifest::{ListedSegment, MANIFEST, Manifest};
 use crate::reader::{Before, LogItem, LogReader, Stop};
 use crate::remains::Known;
@@ -74,6 +75,13 @@ pub(crate) fn read_manifest(places: Places<'_>) -> Result<Option<Manifest>, Open
                 reason: reason.into(),
                 way_out: Box::new(WayOut::Manifest),
             });
+    }
+    if names.iter().any(|name| name == MARK) {
+        return Err(OpenError::Missing {
+            file: path,
+            because: format!("an import was interrupted before it was whole ({MARK} says so); begin it again"),
+            way_out: Box::new(WayOut::Manifest),
+        });
     }
     let in_log = places.disk.list(places.log).map_err(io(places.log))?;
     let data = names.iter().find(|name| is_of_a_store(name));
@@ -256,7 +264,7 @@ fn is_temporary(name: &str) -> bool {
     let Some(name) = name.strip_suffix(".tmp") else {
         return false;
     };
-    name == MANIFEST || name.starts_with("ahead.") || parse_snapshot_name(name).is_some()
+    name == MANIFEST || name == "import" || name.starts_with("ahead.") || parse_snapshot_name(name).is_some()
 }
 
 /// An unlisted segment may go only if it is older than all that is needed, or never held a batch.

@@ -112,6 +112,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         retain_age_s: limit(written, "ringkeeper.retainHours", 3600),
         retain_bytes: limit(written, "ringkeeper.retainMegabytes", MIB as u64),
         purge_every,
+        trust_empty: written.is("snapshot.trust.empty"),
         snap_count: snap_count(written, notes),
         snap_bytes: snap_kb.map(|kb| kb.saturating_mul(1024)),
         snap_rate: Some(written.int("ringkeeper.snapshotBytesPerSecond") as u64).filter(|rate| *rate > 0),

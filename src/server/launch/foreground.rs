@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::{ADMIN, DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
 use crate::io::Engine;
 use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
+use crate::server::import;
 use crate::server::serve::{Prepared, ServeError};
 
 /// Serves what a configuration file says.
@@ -72,16 +73,7 @@ fn serve(config: Config) -> Result<(), Failure> {
             ),
         ));
     }
-    if let Some(found) = foreign_data([&config.options.data_dir, &config.options.log_dir]) {
-        return Err(Failure::new(
-            DATA_DIRECTORY,
-            format!(
-                "Unable to access datadir, exiting abnormally\n  {} is data of Apache ZooKeeper, which Ringkeeper does \
-                 not read: it would start empty next to it. Choose another dataDir, and copy the nodes with a client",
-                found.display()
-            ),
-        ));
-    }
+    import::first_start(&config.options).map_err(|why| not_started(ServeError::Data(why)))?;
     let prepared = Prepared::new(config.options).map_err(not_started)?;
     let address = prepared
         .address()

@@ -24,14 +24,7 @@ pub const KEYS: &[Key] = &[
         Should,
         Ignored(ONE_FORM),
     ),
-    key(
-        Passed,
-        "snapshot.trust.empty",
-        Bool,
-        "false",
-        Must,
-        Ignored("recovery trusts its manifest, which knows whether a snapshot must be there"),
-    ),
+    key(Passed, "snapshot.trust.empty", Bool, "false", Must, Acts),
     key(
         Passed,
         "serializeLastProcessedZxid.enabled",
