@@ -253,6 +253,7 @@ fn nothing_and_nonsense_are_told_apart() {
 #[test]
 fn a_running_servers_directory_is_left_alone() {
     let mut server = RingServer::launch(Engine::Epoll, &[]);
+    serves(&server);
     let data = server.directory().join("data");
     let output = run(&["check", data.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -262,7 +263,6 @@ fn a_running_servers_directory_is_left_alone() {
         said.contains(&holder) && said.contains("A running server's directory cannot be checked"),
         "{said}"
     );
-    serves(&server);
     assert_eq!(server.terminate(), Some(0));
     assert_eq!(run(&["check", data.to_str().unwrap()]).status.code(), Some(0));
 }
@@ -306,7 +306,7 @@ fn adopt(store: &Store) -> RingServer {
     server
 }
 
-/// A port is bound before signals are heeded: who serves a session heeds them.
+/// A port is bound before the directory is taken and signals are heeded: who serves a session has done both.
 fn serves(server: &RingServer) {
     drop(RawClient::open(server.address(), &Attach::default()));
 }

@@ -82,8 +82,8 @@ impl Core {
         let view = self.view.borrow();
         let policy = &self.shared.options.features.policy;
         let each = |acl| {
-            let bits = (0..5).map(|bit| 1 << bit).filter(|bit| ALL & bit != 0);
-            bits.fold(true, |all, bit| all && view.allows(policy, acl, bit, ids))
+            let mut bits = (0..5).map(|bit| 1 << bit).filter(|bit| ALL & bit != 0);
+            bits.all(|bit| view.allows(policy, acl, bit, ids))
         };
         view.node("/").is_some_and(|root| each(root.acl))
     }
