@@ -206,14 +206,14 @@ fn progress_line(progress: &Progress, elapsed: Duration) -> String {
 /// What is told, in either form.
 struct Told {
     found: Check,
-    /// Data of Apache ZooKeeper that a start would not pass over.
+    /// Data of Apache ZooKeeper where there is no store: a start would import it.
     foreign: Option<PathBuf>,
 }
 
 impl Told {
     fn verdict(&self) -> Verdict {
         match &self.foreign {
-            Some(_) => Verdict::Refused,
+            Some(_) => Verdict::Repairs,
             None => self.found.verdict(),
         }
     }
@@ -248,7 +248,8 @@ impl Told {
     fn start(&self) -> Vec<String> {
         match (&self.found.start, &self.foreign) {
             (_, Some(path)) => vec![format!(
-                "A start would be refused: {} is data of Apache ZooKeeper",
+                "There is no store, but data of Apache ZooKeeper ({}): a start would import it, if it is whole, and go \
+                 on from there.",
                 path.display()
             )],
             (Start::Empty, None) => vec!["There is no store: a start would begin with an EMPTY tree.".into()],
@@ -297,7 +298,7 @@ impl Told {
             ]
         };
         Json::Map(match (&self.found.start, &self.foreign) {
-            (_, Some(path)) => refused(format!("{} is data of Apache ZooKeeper", path.display())),
+            (_, Some(found)) => vec![field("outcome", Json::text("imports")), field("found", path(found))],
             (Start::Empty, None) => vec![field("outcome", Json::text("empty"))],
             (Start::Refused(error), None) => refused(error.to_string()),
             (Start::Opens(report), None) => {
