@@ -8,12 +8,51 @@ use crate::base::path::{ZOOKEEPER, canonical};
 
 /// One node's share.
 pub fn node(path: &str, data: &[u8], stat: &Persisted) -> u64 {
-    if path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/')) {
+    if counts_nothing(path) {
         return 0;
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(canonical(path).as_bytes());
     crc.update(data);
+    with_stat(crc, stat)
+}
+
+/// The part of a share that needs no Stat, for who meets a node's data apart from its Stat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// CRC-32 of path and data.
+    pub crc: u32,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+impl Named {
+    /// Begins a share.
+    pub fn new(path: &str, data: &[u8]) -> Named {
+        let path = canonical(path);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(path.as_bytes());
+        crc.update(data);
+        Named {
+            crc: crc.finalize(),
+            bytes: (path.len() + data.len()) as u64,
+        }
+    }
+
+    /// The whole share; the path is the one that it began with.
+    pub fn node(self, path: &str, stat: &Persisted) -> u64 {
+        if counts_nothing(path) {
+            return 0;
+        }
+        with_stat(crc32fast::Hasher::new_with_initial_len(self.crc, self.bytes), stat)
+    }
+}
+
+fn counts_nothing(path: &str) -> bool {
+    path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn with_stat(mut crc: crc32fast::Hasher, stat: &Persisted) -> u64 {
     let mut bytes = [0; 60];
     let longs = [stat.czxid, stat.mzxid, stat.pzxid, stat.ctime, stat.mtime];
     for (chunk, long) in bytes.chunks_exact_mut(8).zip(longs) {
@@ -50,6 +89,8 @@ mod tests {
             ..zero
         };
         assert_eq!(node("/x", b"v", &x), 0x881D_91B2);
+        assert_eq!(Named::new("/x", b"v").node("/x", &x), 0x881D_91B2);
+        assert_eq!(Named::new("/zookeeper/quota", b"v").node("/zookeeper/quota", &x), 0);
         assert_eq!(
             node(
                 "",

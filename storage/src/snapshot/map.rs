@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 /// The bytes of a file, for as long as this lives.
 #[derive(Debug)]
@@ -31,6 +31,21 @@ pub fn map(path: &Path) -> io::Result<Mapped> {
     // Only advice: a kernel that cannot take it reads the file all the same.
     let _ = bytes.advise(Advice::Sequential);
     Ok(Mapped { bytes })
+}
+
+impl Mapped {
+    /// The process needs the bytes before `offset` no longer: their pages stop counting as its memory. They can still
+    /// be read, from the file.
+    pub fn release(&self, offset: usize) {
+        let length = offset.min(self.bytes.len());
+        // SAFETY: on this mapping, shared and never written, DONTNEED loses nothing: a page that is touched again
+        // comes from the page cache with the same bytes. (Only private pages that were changed would be lost.)
+        // WHY not leave it to the kernel: it drops pages under pressure, not before, and a tool that reads a file of
+        // 10 GB should not look like one that holds 10 GB.
+        let advised = unsafe { self.bytes.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, length) };
+        // Only advice, as above.
+        let _ = advised;
+    }
 }
 
 impl Deref for Mapped {

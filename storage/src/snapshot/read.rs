@@ -38,6 +38,10 @@ impl BlockRow {
     fn length(&self) -> usize {
         format::block::BYTES + self.stored_length as usize
     }
+
+    fn end(&self) -> usize {
+        self.offset + self.length()
+    }
 }
 
 /// Takes an entry's key and value.
@@ -151,23 +155,32 @@ impl<'b> Reader<'b> {
     /// [`SnapshotError::Damaged`] when a block is met that is; entries before it were given. [`SnapshotError::Refused`]
     /// with what `take` returned, after which it is not called again.
     pub fn load(&self, threads: usize, take: &mut Take<'_>) -> Checked<()> {
+        self.load_telling(threads, take, &mut |_| {})
+    }
+
+    /// The same, and tells after each block where in the file it ended: no byte before that is looked at again.
+    ///
+    /// # Errors
+    /// As [`Reader::load`].
+    pub fn load_telling(&self, threads: usize, take: &mut Take<'_>, tell: &mut dyn FnMut(usize)) -> Checked<()> {
         match threads.min(self.blocks.len()) {
-            0 | 1 => self.load_here(take),
-            threads => self.load_on(threads, take),
+            0 | 1 => self.load_here(take, tell),
+            threads => self.load_on(threads, take, tell),
         }
     }
 
-    fn load_here(&self, take: &mut Take<'_>) -> Checked<()> {
+    fn load_here(&self, take: &mut Take<'_>, tell: &mut dyn FnMut(usize)) -> Checked<()> {
         let mut decoder = Decoder::new();
         for number in 0..self.blocks.len() {
             self.decode(number, &mut decoder)?;
             self.give(number, &decoder.raw, take)?;
+            tell(self.blocks[number].end());
         }
         Ok(())
     }
 
     /// Thread `t` decodes every block whose number is `t` modulo the threads; the caller takes from them in turn.
-    fn load_on(&self, threads: usize, take: &mut Take<'_>) -> Checked<()> {
+    fn load_on(&self, threads: usize, take: &mut Take<'_>, tell: &mut dyn FnMut(usize)) -> Checked<()> {
         std::thread::scope(|scope| {
             // The lanes die with this closure, before the scope joins: a thread that still sends is told so.
             let mut lanes = Vec::with_capacity(threads);
@@ -183,6 +196,7 @@ impl<'b> Reader<'b> {
                     .recv()
                     .expect("a thread decodes until it failed or all was taken")?;
                 self.give(number, &raw, take)?;
+                tell(self.blocks[number].end());
                 // Full or closed: the buffer is freed instead of used again.
                 let _ = empty.try_send(raw);
             }

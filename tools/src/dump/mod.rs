@@ -5,11 +5,13 @@
 //! What they print is either for people, one line each, or (`--json`) one JSON object a line. 64-bit ids (zxids,
 //! sessions, digests) are hexadecimal text in both, because JSON's numbers lose their low bits in many readers.
 
-pub mod contents;
 pub mod filter;
 pub mod log;
 pub mod output;
+pub mod progress;
 pub mod snapshot;
+pub mod sort;
+pub mod tally;
 
 use std::ffi::OsString;
 use std::io;
@@ -30,6 +32,8 @@ pub enum Verdict {
     Corrupt = 2,
     /// A wrong command line, or a file that could not be read at all.
     Unusable = 3,
+    /// Two snapshots, both clean, that are not the same.
+    Different = 4,
 }
 
 /// For `--help`: the statuses in words.
@@ -58,7 +62,7 @@ pub fn main<Arguments: Parser>(
         Ok(verdict) => ExitCode::from(verdict as u8),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cannot write the output: {error}");
+            eprintln!("cannot go on: {error}");
             ExitCode::from(Verdict::Unusable as u8)
         }
     }
