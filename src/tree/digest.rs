@@ -8,13 +8,26 @@ use crate::base::path::{ZOOKEEPER, canonical};
 
 /// One node's share.
 pub fn node(path: &str, data: &[u8], stat: &Persisted) -> u64 {
-    if counts_nothing(path) {
+    if path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/')) {
         return 0;
     }
     let mut crc = crc32fast::Hasher::new();
     crc.update(canonical(path).as_bytes());
     crc.update(data);
-    with_stat(crc, stat)
+    let mut bytes = [0; 60];
+    let longs = [stat.czxid, stat.mzxid, stat.pzxid, stat.ctime, stat.mtime];
+    for (chunk, long) in bytes.chunks_exact_mut(8).zip(longs) {
+        chunk.copy_from_slice(&long.to_be_bytes());
+    }
+    for (chunk, int) in bytes[40..52]
+        .chunks_exact_mut(4)
+        .zip([stat.version, stat.cversion, stat.aversion])
+    {
+        chunk.copy_from_slice(&int.to_be_bytes());
+    }
+    bytes[52..].copy_from_slice(&stat.owner.to_be_bytes());
+    crc.update(&bytes);
+    u64::from(crc.finalize())
 }
 
 /// The part of a share that needs no Stat, for who meets a node's data apart from its Stat.
@@ -41,32 +54,15 @@ impl Named {
 
     /// The whole share; the path is the one that it began with.
     pub fn node(self, path: &str, stat: &Persisted) -> u64 {
-        if counts_nothing(path) {
+        if path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/')) {
             return 0;
         }
-        with_stat(crc32fast::Hasher::new_with_initial_len(self.crc, self.bytes), stat)
+        // Without path and data a share is the CRC of the Stat's 60 bytes.
+        let of_stat = node("", b"", stat) as u32;
+        let mut crc = crc32fast::Hasher::new_with_initial_len(self.crc, self.bytes);
+        crc.combine(&crc32fast::Hasher::new_with_initial_len(of_stat, 60));
+        u64::from(crc.finalize())
     }
-}
-
-fn counts_nothing(path: &str) -> bool {
-    path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn with_stat(mut crc: crc32fast::Hasher, stat: &Persisted) -> u64 {
-    let mut bytes = [0; 60];
-    let longs = [stat.czxid, stat.mzxid, stat.pzxid, stat.ctime, stat.mtime];
-    for (chunk, long) in bytes.chunks_exact_mut(8).zip(longs) {
-        chunk.copy_from_slice(&long.to_be_bytes());
-    }
-    for (chunk, int) in bytes[40..52]
-        .chunks_exact_mut(4)
-        .zip([stat.version, stat.cversion, stat.aversion])
-    {
-        chunk.copy_from_slice(&int.to_be_bytes());
-    }
-    bytes[52..].copy_from_slice(&stat.owner.to_be_bytes());
-    crc.update(&bytes);
-    u64::from(crc.finalize())
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ pub fn print(
         return Ok(worst);
     }
     let mut comparison = Comparison {
-        same_acl: same_acls(&from, &to),
+        meanings: meanings([&from, &to]),
         snapshots: [&from, &to],
         arguments,
         output,
@@ -120,18 +120,23 @@ pub fn print(
     Ok(if differ { Verdict::Different } else { Verdict::Clean })
 }
 
-/// For each ACL of the first snapshot, the one of the second that says the same.
-fn same_acls(from: &Snapshot, to: &Snapshot) -> HashMap<AclId, AclId> {
-    let there: HashMap<&[Acl], AclId> = to.acls.iter().map(|(id, row)| (&row.entries[..], AclId(*id))).collect();
-    let same = |(id, row): (&u32, &read::AclRow)| Some((AclId(*id), *there.get(&row.entries[..])?));
-    let mut same: HashMap<AclId, AclId> = from.acls.iter().filter_map(same).collect();
-    same.insert(AclId(0), AclId(0));
-    same
+/// Numbers for ACLs that are equal where the ACLs are, though each snapshot has its own.
+fn meanings(snapshots: [&Snapshot; 2]) -> [HashMap<AclId, usize>; 2] {
+    let mut known: HashMap<Vec<Acl>, usize> = HashMap::new();
+    snapshots.map(|snapshot| {
+        let ids = std::iter::once(AclId(0)).chain(snapshot.acls.keys().copied().map(AclId));
+        let numbered = ids.map(|id| {
+            let next = known.len();
+            (id, *known.entry(snapshot.acl(id)).or_insert(next))
+        });
+        numbered.collect()
+    })
 }
 
 struct Comparison<'a, 'w> {
     snapshots: [&'a Snapshot; 2],
-    same_acl: HashMap<AclId, AclId>,
+    /// What each side's ACLs mean.
+    meanings: [HashMap<AclId, usize>; 2],
     arguments: &'a Arguments,
     output: &'a mut Output<'w>,
     /// How many lines of each type.
@@ -187,7 +192,7 @@ impl Comparison<'_, '_> {
         let null = |payload| payload == Payload::Null;
         let same_bytes =
             old.hash == new.hash && a.payload.length() == b.payload.length() && null(a.payload) == null(b.payload);
-        let same_acl = self.same_acl.get(&a.acl) == Some(&b.acl);
+        let same_acl = self.meanings[0].get(&a.acl) == self.meanings[1].get(&b.acl);
         if same_bytes && same_acl && a.stat == b.stat && a.children == b.children {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 //! Every reading checks the whole file, whatever is printed of it. Memory is bounded by `--memory` and the tables of
 //! sessions and ACLs, not by the count of nodes: what must be put in order is sorted in temporary files (`sort`).
 
+pub mod apache;
 pub mod diff;
 pub mod listing;
 pub mod nodes;
@@ -169,7 +170,11 @@ fn find(given: &Path, all: bool) -> Result<Vec<PathBuf>, String> {
     if !metadata.is_dir() {
         return Ok(vec![given.to_owned()]);
     }
-    let mut found = super::files_of(given, storage::format::parse_snapshot_name).map_err(|error| error.to_string())?;
+    let zxid_of = |name: &str| {
+        let apache = || storage::apache::directory::parse_snapshot_name(name).map(|(zxid, _)| zxid);
+        storage::format::parse_snapshot_name(name).or_else(apache)
+    };
+    let mut found = super::files_of(given, zxid_of).map_err(|error| error.to_string())?;
     let newest = found.pop().ok_or("no snapshot in this directory")?;
     if !all {
         found.clear();

@@ -13,7 +13,7 @@ use ringkeeper::tree::node::{AclId, Node, Owner};
 use ringkeeper::tree::session::SessionRecord;
 use ringkeeper::wire::acl::{ALL, Acl};
 
-use super::own;
+use super::{apache, own};
 use crate::dump::Verdict;
 use crate::dump::progress::Progress;
 
@@ -151,7 +151,11 @@ pub struct Means<'p> {
 /// # Errors
 /// What `take` returned, or a temporary file.
 pub fn read(file: &Path, means: &Means<'_>, take: &mut Take<'_>) -> io::Result<Result<Snapshot, Refused>> {
-    match own::read(file, means, take) {
+    let read = match apache::packing(file) {
+        Some(packing) => apache::read(file, packing, means, take),
+        None => own::read(file, means, take),
+    };
+    match read {
         Ok(snapshot) => Ok(Ok(snapshot)),
         Err(Failure::Taking(error)) => Err(error),
         Err(Failure::Unreadable(why)) => Ok(Err((Verdict::Unusable, why))),
