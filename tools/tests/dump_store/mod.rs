@@ -196,3 +196,35 @@ pub fn json_lines(answer: &Answer) -> Vec<serde_json::Value> {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
 }
+
+/// A tree of another seed after the first `count` transactions: the same tree in another order.
+pub fn tree_of(seed: u64, count: usize) -> Tree {
+    let mut tree = Tree::new(seed, features());
+    for (index, txn) in history().iter().take(count).enumerate() {
+        tree.apply(&header(index), txn, &mut Vec::new());
+    }
+    tree
+}
+
+/// Writes a tree as a snapshot.
+pub fn write_snapshot(tree: &mut Tree, file: &Path) {
+    let view = tree.view();
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file).unwrap());
+    let (zxid, seed) = (view.totals().zxid, view.seed());
+    storage::snapshot::write(&mut out, zxid, seed, &view.meta(), &mut view.entries(), None).unwrap();
+}
+
+/// Holds a text against a golden file. One that differs is left beside the build, to be copied if it can be explained.
+pub fn expect_golden(name: &str, found: &str) {
+    let wanted = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let text = std::fs::read_to_string(&wanted).unwrap_or_default();
+    if text != found {
+        let left = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&left, found).unwrap();
+        panic!(
+            "{} is not what was found; that is in {}:\n{found}",
+            wanted.display(),
+            left.display()
+        );
+    }
+}
