@@ -35,6 +35,41 @@ pub fn node_of_bytes(path: &str, path_bytes: &[u8], data: &[u8], stat: &Persiste
     u64::from(crc.finalize())
 }
 
+/// The part of a share that needs no Stat, for who meets a node's data apart from its Stat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// CRC-32 of path and data.
+    pub crc: u32,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+impl Named {
+    /// Begins a share.
+    pub fn new(path: &str, data: &[u8]) -> Named {
+        let path = canonical(path);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(path.as_bytes());
+        crc.update(data);
+        Named {
+            crc: crc.finalize(),
+            bytes: (path.len() + data.len()) as u64,
+        }
+    }
+
+    /// The whole share; the path is the one that it began with.
+    pub fn node(self, path: &str, stat: &Persisted) -> u64 {
+        if path.strip_prefix(ZOOKEEPER).is_some_and(|rest| rest.starts_with('/')) {
+            return 0;
+        }
+        // Without path and data a share is the CRC of the Stat's 60 bytes.
+        let of_stat = node("", b"", stat) as u32;
+        let mut crc = crc32fast::Hasher::new_with_initial_len(self.crc, self.bytes);
+        crc.combine(&crc32fast::Hasher::new_with_initial_len(of_stat, 60));
+        u64::from(crc.finalize())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +90,8 @@ mod tests {
             ..zero
         };
         assert_eq!(node("/x", b"v", &x), 0x881D_91B2);
+        assert_eq!(Named::new("/x", b"v").node("/x", &x), 0x881D_91B2);
+        assert_eq!(Named::new("/zookeeper/quota", b"v").node("/zookeeper/quota", &x), 0);
         assert_eq!(
             node(
                 "",

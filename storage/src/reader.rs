@@ -4,6 +4,7 @@
 //! which it may see a batch half written, as a torn end).
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::Zxid;
@@ -116,20 +117,42 @@ impl<'d> LogReader<'d> {
         } else {
             names.iter().map(|name| path.join(name)).collect()
         };
+        let mut take = |item: LogItem<'_>| {
+            each(item);
+            ControlFlow::Continue(())
+        };
+        let verdict = LogReader::read_files(disk, &files, &mut |_| {}, &mut take)?;
+        Ok(verdict.expect("everything is taken"))
+    }
+
+    /// Reads these segments in this order, one in memory at a time; tells `begin` of each, and hands records to `each`
+    /// until that breaks off: then there is no verdict.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn read_files(
+        disk: &'d dyn Disk,
+        files: &[PathBuf],
+        begin: &mut dyn FnMut(&Path),
+        each: &mut dyn FnMut(LogItem<'_>) -> ControlFlow<()>,
+    ) -> io::Result<Option<Verdict>> {
         let mut reader = LogReader::new(disk);
-        for file in &files {
-            let mut take = |item: LogItem<'_>| {
-                each(item);
-                Ok(())
+        for file in files {
+            begin(file);
+            let mut take = |item: LogItem<'_>| match each(item) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err("nobody takes records any more".to_owned()),
             };
             match reader.segment(file, &mut take) {
                 Ok(()) => {}
                 Err(Stop::Io(error)) => return Err(error),
-                Err(Stop::Refused { .. }) => unreachable!("everything is taken"),
-                Err(Stop::Corrupt { file, offset, reason }) => return Ok(Verdict::Corrupt { file, offset, reason }),
+                Err(Stop::Refused { .. }) => return Ok(None),
+                Err(Stop::Corrupt { file, offset, reason }) => {
+                    return Ok(Some(Verdict::Corrupt { file, offset, reason }));
+                }
             }
         }
-        Ok(reader.verdict())
+        Ok(Some(reader.verdict()))
     }
 
     pub(crate) fn new(disk: &'d dyn Disk) -> LogReader<'d> {

@@ -1,198 +1,24 @@
 //! `logdump` and `snapdump` as people run them: what they print, what they pass over, and what their status says.
 
+mod dump_store;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use ringkeeper::tree::{Features, Tree};
-use ringkeeper::wire::acl::{Acl, Id};
-use ringkeeper::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
+use ringkeeper::tree::Tree;
+use ringkeeper::wire::acl::Acl;
+use ringkeeper::wire::txn::{CreateTxn, Txn};
 use storage::Zxid;
-use storage::engine::{Engine, Options, Recover};
-use storage::log::Log;
+use storage::engine::{Engine, Options};
 
-const SESSION: i64 = 0x1000_0000_0000_0001;
+use dump_store::{Answer, Empty, append, create, features, header, json_lines, logdump, snapdump, store, tree_after};
 
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// A tool's answer.
-struct Answer {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Answer {
-    fn from(output: Output) -> Answer {
-        Answer {
-            status: output.status.code().expect("ended by itself"),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-fn snapdump(file: &Path, options: &[&str]) -> Answer {
-    Command::new(env!("CARGO_BIN_EXE_snapdump"))
-        .args(options)
-        .arg(file)
-        .output()
-        .unwrap()
-        .into()
-}
-
-fn logdump(file: &Path, options: &[&str]) -> Answer {
-    Command::new(env!("CARGO_BIN_EXE_logdump"))
-        .args(options)
-        .arg(file)
-        .output()
-        .unwrap()
-        .into()
-}
 
 /// The first words of every line: its type and its name.
 fn heads(answer: &Answer) -> Vec<String> {
     let head = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
     answer.out.lines().map(head).collect()
-}
-
-fn create(path: &str, data: Option<&[u8]>, acl: Vec<Acl>, kind: CreateTxn) -> Change {
-    Change::Create {
-        path: path.into(),
-        data: data.map(<[u8]>::to_vec),
-        acl,
-        kind,
-        parent_cversion: -1,
-    }
-}
-
-/// One transaction of every sort; the first has zxid 0x100000001.
-fn history() -> Vec<Txn> {
-    let open = || vec![Acl::anyone(31)];
-    let local = vec![Acl {
-        perms: 3,
-        id: Id::new("ip", "10.0.0.0/8"),
-    }];
-    vec![
-        Txn::CreateSession { timeout_ms: 4000 },
-        Txn::Change(create(
-            "/a",
-            Some(b"one\n"),
-            open(),
-            CreateTxn::Plain { ephemeral: false },
-        )),
-        Txn::Change(create("/a/b", None, local, CreateTxn::WithStat { ephemeral: false })),
-        Txn::Change(create("/a-c", Some(&[7; 70_000]), open(), CreateTxn::Container)),
-        Txn::Change(create("/a/e", Some(b""), open(), CreateTxn::Plain { ephemeral: true })),
-        Txn::Change(create("/t", Some(b"x"), open(), CreateTxn::Ttl(5000))),
-        Txn::Multi(vec![
-            Change::SetData {
-                path: "/a".into(),
-                data: Some(b"two".to_vec()),
-                version: 1,
-            },
-            Change::Delete { path: "/t".into() },
-        ]),
-        Txn::Change(create("/t", Some(b"y"), open(), CreateTxn::Ttl(6000))),
-        Txn::Error(-101),
-        Txn::CloseSession {
-            paths: Some(vec!["/a/e".into()]),
-        },
-    ]
-}
-
-fn header(index: usize) -> TxnHeader {
-    TxnHeader {
-        session: SESSION,
-        cxid: index as i32,
-        zxid: Zxid::new(1, 1 + index as u32).0 as i64,
-        time_ms: 1_700_000_000_000 + index as i64,
-    }
-}
-
-fn features() -> Features {
-    Features {
-        extended_types: true,
-        digest: true,
-        ..Features::default()
-    }
-}
-
-/// The tree after the first `count` transactions.
-fn tree_after(count: usize) -> Tree {
-    let mut tree = Tree::new(7, features());
-    for (index, txn) in history().iter().take(count).enumerate() {
-        tree.apply(&header(index), txn, &mut Vec::new());
-    }
-    tree
-}
-
-/// Takes nothing: what is opened here is empty.
-struct Empty;
-
-impl Recover for Empty {
-    fn begin_snapshot(&mut self, zxid: Zxid, _: u64, _: &[u8]) -> Result<(), String> {
-        Err(format!("a snapshot of {zxid} in a new store"))
-    }
-    fn entry(&mut self, _: &[u8], _: &[u8]) -> Result<(), String> {
-        unreachable!("no snapshot began")
-    }
-    fn end_snapshot(&mut self) -> Result<(), String> {
-        unreachable!("no snapshot began")
-    }
-    fn record(&mut self, zxid: Zxid, _: &[u8]) -> Result<(), String> {
-        Err(format!("a record {zxid} in a new store"))
-    }
-}
-
-/// A store as the engine makes it: the whole history in its log, a batch for each transaction, and a snapshot before
-/// the last one.
-struct Store {
-    dir: tempfile::TempDir,
-    snapshot: PathBuf,
-    segment: PathBuf,
-}
-
-fn store() -> Store {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        data_dir: dir.path().join("data"),
-        log_dir: dir.path().join("log"),
-        segment_bytes: 4 << 20,
-        segment_bytes_first: 1 << 20,
-        background: false,
-        purge: false,
-        ..Options::default()
-    };
-    let (engine, mut log, _) = Engine::open(options, &mut Empty).unwrap();
-    let mut tree = Tree::new(7, features());
-    for (index, txn) in history().iter().enumerate() {
-        if index == 9 {
-            let view = tree.view();
-            let (zxid, seed) = (view.totals().zxid, view.seed());
-            engine
-                .write_snapshot(zxid, seed, &view.meta(), &mut view.entries(), None)
-                .unwrap();
-        }
-        let header = header(index);
-        tree.apply(&header, txn, &mut Vec::new());
-        let mut payload = Vec::new();
-        txn.append(&header, Some(tree.totals().digest), &mut payload);
-        append(&mut log, Zxid(header.zxid as u64), &payload);
-    }
-    let (data, log_path) = (engine.data_path().to_owned(), engine.log_path().to_owned());
-    drop((log, engine));
-    Store {
-        snapshot: data.join("snapshot.0000000100000009"),
-        segment: log_path.join("log.0000000100000001"),
-        dir,
-    }
-}
-
-fn append(log: &mut Log, zxid: Zxid, payload: &[u8]) {
-    log.append(zxid, &[payload]);
-    let write = log.next_write().expect("something was appended");
-    let write = write.perform().unwrap();
-    assert_eq!(log.written(write), zxid);
 }
 
 /// A data directory with one snapshot, of all but the last transaction; and the snapshot.
@@ -546,14 +372,6 @@ fn keys(object: &serde_json::Value) -> String {
     keys.join(" ")
 }
 
-fn json_lines(answer: &Answer) -> Vec<serde_json::Value> {
-    answer
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
 #[test]
 fn a_snapshot_in_json_has_the_documented_keys() {
     let (_dir, file) = data_dir();
@@ -641,7 +459,7 @@ fn snapdump_tells_damage_by_place_and_status() {
         &format!("ends at offset {} without a trailer", good.len() - 1),
     );
     check(b"", "is empty");
-    check(b"ZKSN\0\0\0\x02", "Apache ZooKeeper's own");
+    check(b"ZKSN\0\0\0\x02", "the snapshot ends at offset 8, inside the header");
 }
 
 #[test]

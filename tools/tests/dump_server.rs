@@ -118,13 +118,20 @@ impl Client {
 
     /// Creates a persistent node and gives its zxid.
     fn create(&mut self, xid: i32, path: &str, data: &[u8]) -> i64 {
-        let answer = self.call(|w| {
-            w.int(xid);
-            w.int(1);
+        self.write(xid, 1, |w| {
             w.text(path);
             w.buffer(Some(data));
             write_list(w, &[Acl::anyone(31)]);
             w.int(0);
+        })
+    }
+
+    /// Sends a write that must succeed, and gives its zxid.
+    fn write(&mut self, xid: i32, opcode: i32, write: impl FnOnce(&mut Writer<'_>)) -> i64 {
+        let answer = self.call(|w| {
+            w.int(xid);
+            w.int(opcode);
+            write(w);
         });
         let mut r = Reader::new(&answer);
         assert_eq!(r.int(), Ok(xid));
@@ -232,4 +239,115 @@ fn a_running_and_a_killed_servers_directories() {
     let txns = check_log(&data, &created);
     check_snapshot(&data, &created, &txns);
     drop(client);
+}
+
+/// What a node is, as far as this test changes it: when it was created, its data's version, its ACL's.
+type State = std::collections::BTreeMap<String, (i64, i32, i32)>;
+
+#[test]
+fn the_difference_of_two_snapshots_is_what_was_done_between_them() {
+    let server = Server::start();
+    let data = server.data();
+    let mut client = Client::connect(server.port);
+    let (mut state, mut states): (State, Vec<(i64, State)>) = Default::default();
+    // Of each seven nodes one is set, one is deleted, one is deleted and created again, one gets another ACL.
+    for n in 0..210 {
+        let of = |n: i32| format!("/n{n:03}");
+        let (path, xid) = (of(n), n * 10 + 1);
+        let zxid = client.create(xid, &path, b"first");
+        state.insert(path.clone(), (zxid, 0, 0));
+        states.push((zxid, state.clone()));
+        // The node before was perhaps in a snapshot already, this one is not.
+        let before = of(n - 50);
+        if !state.contains_key(&before) {
+            continue;
+        }
+        if n % 7 == 1 || n % 7 == 2 {
+            let zxid = client.write(xid + 1, 2, |w| {
+                w.text(&before);
+                w.int(-1);
+            });
+            state.remove(&before);
+            states.push((zxid, state.clone()));
+        }
+        let zxid = match n % 7 {
+            0 => client.write(xid + 2, 5, |w| {
+                w.text(&before);
+                w.buffer(Some(b"second"));
+                w.int(0);
+            }),
+            2 => client.create(xid + 2, &before, b"first"),
+            3 => client.write(xid + 2, 7, |w| {
+                w.text(&before);
+                write_list(w, &[Acl::anyone(31), Acl::anyone(1)]);
+                w.int(0);
+            }),
+            _ => continue,
+        };
+        let then = state.get(&before).copied().unwrap_or_default();
+        let now = match n % 7 {
+            0 => (then.0, 1, 0),
+            2 => (zxid, 0, 0),
+            _ => (then.0, 0, 1),
+        };
+        state.insert(before, now);
+        states.push((zxid, state.clone()));
+    }
+    let snapshots = || -> Vec<(i64, PathBuf)> {
+        let heads = lines(SNAPDUMP, &["--all", "--type", "snapshot"], &data);
+        let head = |head: &Value| {
+            let zxid = i64::from_str_radix(&head["zxid"].as_str().unwrap()[2..], 16).unwrap();
+            (zxid, PathBuf::from(head["file"].as_str().unwrap()))
+        };
+        heads.iter().map(head).collect()
+    };
+    server.until("two snapshots are there", || {
+        run(SNAPDUMP, &["-q"], &data).status.code() == Some(0) && snapshots().len() >= 2
+    });
+    let found = snapshots();
+    let ((from, from_file), (to, to_file)) = (&found[0], &found[found.len() - 1]);
+    let at = |zxid: &i64| {
+        states
+            .iter()
+            .rev()
+            .find(|(done, _)| done <= zxid)
+            .expect("a state")
+            .1
+            .clone()
+    };
+    let (old, new) = (at(from), at(to));
+    let mut wanted: Vec<String> = Vec::new();
+    let all: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for path in all {
+        let word = match (old.get(path), new.get(path)) {
+            (Some(old), Some(new)) if old.0 != new.0 => "recreated",
+            (Some(old), Some(new)) if old.1 != new.1 => "data",
+            (Some(old), Some(new)) if old.2 != new.2 => "acl",
+            (Some(_), None) => "deleted",
+            (None, Some(_)) => "created",
+            _ => continue,
+        };
+        wanted.push(format!("{word} {path}"));
+    }
+    let output = run(SNAPDUMP, &["--diff", "--json", from_file.to_str().unwrap()], to_file);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(4),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<String> = told
+        .iter()
+        .filter(|line| line["path"].as_str().is_some_and(|path| path.starts_with("/n")))
+        .map(|line| format!("{} {}", line["type"].as_str().unwrap(), line["path"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, wanted, "{} to {}", from_file.display(), to_file.display());
+    for word in ["created", "deleted", "data"] {
+        assert!(
+            wanted.iter().any(|line| line.starts_with(word)),
+            "nothing was {word}: {wanted:?}"
+        );
+    }
 }

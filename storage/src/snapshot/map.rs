@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Once, OnceLock};
 
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 /// The exit status of a process whose mapped snapshot was lost under it.
 pub const EXIT_MAP_LOST: i32 = 23;
@@ -49,6 +49,21 @@ pub fn map(path: &Path) -> io::Result<Mapped> {
         _place: Claim::new(&bytes, path),
         bytes,
     })
+}
+
+impl Mapped {
+    /// The process needs the bytes before `offset` no longer: their pages stop counting as its memory. They can still
+    /// be read, from the file.
+    pub fn release(&self, offset: usize) {
+        let length = offset.min(self.bytes.len());
+        // SAFETY: on this mapping, shared and never written, DONTNEED loses nothing: a page that is touched again
+        // comes from the page cache with the same bytes. (Only private pages that were changed would be lost.)
+        // WHY not leave it to the kernel: it drops pages under pressure, not before, and a tool that reads a file of
+        // 10 GB should not look like one that holds 10 GB.
+        let advised = unsafe { self.bytes.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, length) };
+        // Only advice, as above.
+        let _ = advised;
+    }
 }
 
 impl Deref for Mapped {

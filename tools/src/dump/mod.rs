@@ -5,14 +5,16 @@
 //! What they print is either for people, one line each, or (`--json`) one JSON object a line. 64-bit ids (zxids,
 //! sessions, digests) are hexadecimal text in both, because JSON's numbers lose their low bits in many readers.
 
-pub mod contents;
 pub mod filter;
 pub mod log;
 pub mod output;
+pub mod progress;
 pub mod snapshot;
+pub mod sort;
+pub mod tally;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,6 +32,8 @@ pub enum Verdict {
     Corrupt = 2,
     /// A wrong command line, or a file that could not be read at all.
     Unusable = 3,
+    /// Two snapshots, both clean, that are not the same.
+    Different = 4,
 }
 
 /// For `--help`: the statuses in words.
@@ -58,23 +62,31 @@ pub fn main<Arguments: Parser>(
         Ok(verdict) => ExitCode::from(verdict as u8),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cannot write the output: {error}");
+            eprintln!("cannot go on: {error}");
             ExitCode::from(Verdict::Unusable as u8)
         }
     }
 }
 
-/// What an argument means: a file, a directory, or the store's own directory below that.
+/// What an argument means: a file, a directory, or below that the store's own directory or Apache ZooKeeper's.
 ///
 /// # Errors
 /// There is nothing of that name, or it may not be seen.
 pub fn inner(given: &Path) -> io::Result<PathBuf> {
     given.metadata()?;
-    let inner = given.join(storage::engine::DIRECTORY);
-    Ok(if inner.is_dir() { inner } else { given.to_owned() })
+    // A server that began with Apache ZooKeeper's files leaves them where they are and goes on in its own.
+    let names = [
+        storage::engine::DIRECTORY,
+        storage::apache::directory::VERSION_DIRECTORY,
+    ];
+    let inner = names
+        .map(|name| given.join(name))
+        .into_iter()
+        .find(|inner| inner.is_dir());
+    Ok(inner.unwrap_or_else(|| given.to_owned()))
 }
 
-/// The files of a directory (or of the store's own below it) whose name says a zxid, in the order of those.
+/// The files of a directory (or of the one below it that is meant) whose name says a zxid, in the order of those.
 ///
 /// # Errors
 /// What listing the directory met.
@@ -88,4 +100,14 @@ pub fn files_of(dir: &Path, zxid_of: impl Fn(&str) -> Option<storage::Zxid>) -> 
     }
     found.sort();
     Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// How a file begins: its first bytes, eight at most.
+///
+/// # Errors
+/// What reading them met.
+pub fn begins(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(8).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -1,10 +1,11 @@
 //! Lines: one fact each, in words for people or as a JSON object for programs.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
 use ringkeeper::wire::acl::Acl;
 use ringkeeper::wire::show;
 use serde_json::{Map, Value, json};
@@ -98,6 +99,72 @@ pub fn data(bytes: Option<&[u8]>) -> Value {
 /// Data for people: in quotes, everything but plain ASCII escaped.
 pub fn quoted(bytes: &[u8]) -> String {
     format!("\"{}\"", bytes.escape_ascii())
+}
+
+/// A table for people: numbers to the right, the last column to the left.
+pub struct Table {
+    title: String,
+    heads: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with a line above it; each row has as many cells as there are heads.
+    pub fn new(title: String, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
+        Table {
+            title,
+            heads: heads.iter().map(|head| (*head).to_owned()).collect(),
+            rows: rows.collect(),
+        }
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = || std::iter::once(&self.heads).chain(&self.rows);
+        let width = |column: usize| lines().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..self.heads.len()).map(width).collect();
+        write!(f, "{}", self.title)?;
+        for row in lines() {
+            writeln!(f)?;
+            let (last, front) = row.split_last().expect("a table has columns");
+            for (cell, width) in front.iter().zip(&widths) {
+                write!(f, "{cell:>width$}  ")?;
+            }
+            write!(f, "{last}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A share of a whole in per cent.
+pub fn percent(part: u64, whole: u64) -> String {
+    format!("{:.1}%", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+/// Mean, percentiles and maximum, for people and for programs. Percentiles are within 0.1 %, the others exact.
+pub fn percentiles(histogram: &Histogram<u64>, exact: &Extent) -> (String, Value) {
+    let mean = exact.sum as f64 / histogram.len().max(1) as f64;
+    let mut text = format!("mean {mean:.1}");
+    let mut object = Map::new();
+    object.insert("mean".into(), json!((mean * 10.0).round() / 10.0));
+    for (name, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+        let value = histogram.value_at_quantile(quantile).min(exact.max);
+        text.push_str(&format!(" {name} {value}"));
+        object.insert(name.into(), value.into());
+    }
+    text.push_str(&format!(" max {}", exact.max));
+    object.insert("max".into(), exact.max.into());
+    (text, object.into())
+}
+
+/// What a histogram rounds: the sum and the maximum of what was recorded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Of all values.
+    pub sum: u64,
+    /// The largest.
+    pub max: u64,
 }
 
 /// A count and its noun.
