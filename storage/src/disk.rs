@@ -67,6 +67,8 @@ pub trait Disk: Send + Sync {
     fn map(&self, path: &Path) -> io::Result<Bytes>;
     /// Bytes a file has.
     fn length(&self, path: &Path) -> io::Result<u64>;
+    /// Seconds of the wall clock at which a file was last written.
+    fn modified_s(&self, path: &Path) -> io::Result<u64>;
     /// Opens or creates a file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
     /// Gives a file a new name, replacing what had it.
@@ -77,6 +79,8 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
     /// Takes the lock whose file that is, for this process.
     fn lock(&self, path: &Path) -> Result<Lock, LockError>;
+    /// Keeps others from taking the lock, and changes nothing; `None` if there is no such file.
+    fn lock_shared(&self, path: &Path) -> Result<Option<Lock>, LockError>;
     /// A number nobody can foresee, for salts and names of stores.
     fn random(&self) -> io::Result<u64>;
 }
@@ -161,6 +165,12 @@ impl Disk for RealDisk {
         std::fs::metadata(path).map(|metadata| metadata.len())
     }
 
+    fn modified_s(&self, path: &Path) -> io::Result<u64> {
+        let modified = std::fs::metadata(path)?.modified()?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH);
+        Ok(since.map_or(0, |since| since.as_secs()))
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(FILE_MODE);
@@ -214,11 +224,7 @@ impl Disk for RealDisk {
         let mut file = options.open(path).map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                return Err(LockError::Held(text.trim().parse().ok()));
-            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(LockError::Held(holder(&mut file))),
             Err(std::fs::TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         // The id is for people; the lock is the file's, and ends with the process.
@@ -228,11 +234,33 @@ impl Disk for RealDisk {
         Ok(Box::new(file))
     }
 
+    fn lock_shared(&self, path: &Path) -> Result<Option<Lock>, LockError> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LockError::Io(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Err(LockError::Held(holder(&mut file))),
+            Err(std::fs::TryLockError::Error(error)) => Err(LockError::Io(error)),
+        }
+    }
+
     fn random(&self) -> io::Result<u64> {
         let mut bytes = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut bytes)?;
         Ok(u64::from_ne_bytes(bytes))
     }
+}
+
+/// Who holds a lock: the id that its file has, unless it is left from a process that ended (a check holds the lock
+/// without writing its own).
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let pid = text.trim().parse().ok()?;
+    Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
 }
 
 /// Writes a small file durably under its name: what had the name before is there until the new one is whole.
@@ -267,8 +295,17 @@ mod tests {
             Err(LockError::Held(Some(pid))) => assert_eq!(pid, std::process::id()),
             other => panic!("{:?}", other.err()),
         }
+        assert!(matches!(RealDisk.lock_shared(&path), Err(LockError::Held(Some(_)))));
         drop(held);
+        let shared = [
+            RealDisk.lock_shared(&path).unwrap(),
+            RealDisk.lock_shared(&path).unwrap(),
+        ];
+        assert!(shared.iter().all(Option::is_some));
+        assert!(matches!(RealDisk.lock(&path), Err(LockError::Held(_))));
+        drop(shared);
         assert!(RealDisk.lock(&path).is_ok());
+        assert!(matches!(RealDisk.lock_shared(&dir.path().join("none")), Ok(None)));
     }
 
     #[test]

@@ -19,16 +19,14 @@ use crate::log::{Log, SegmentFile, Tail};
 use crate::manifest::{MANIFEST, Manifest};
 use crate::reader::Before;
 use crate::recover::{self, Places, Recovered};
-pub use crate::report::Report;
-use crate::retention;
+pub use crate::report::{Report, Tense, Weight};
 pub use crate::retention::Purged;
+use crate::retention::Retain;
 use crate::snapshot;
-use crate::store::{LogOptions, Store};
+use crate::store::{LOCK, LogOptions, Store};
 
 /// The directory in each of the two that are configured.
 pub const DIRECTORY: &str = "ringkeeper-1";
-
-const LOCK: &str = "lock";
 
 /// Takes what a store holds: at most one whole snapshot, then the records behind it in order.
 ///
@@ -61,6 +59,12 @@ pub struct Options {
     pub direct: bool,
     /// Snapshots that a purge keeps; one at least.
     pub retain_snapshots: usize,
+    /// Seconds after which a snapshot goes too, but for the newest.
+    pub retain_age_s: Option<u64>,
+    /// Bytes of snapshots and log above which the oldest go too, but for the newest snapshot and what it needs.
+    pub retain_bytes: Option<u64>,
+    /// Seconds of the wall clock, for the ages: the engine has no clock.
+    pub wall_s: fn() -> u64,
     /// Purge after each snapshot.
     pub purge: bool,
     /// False (`forceSync=no`): log writes are never synced, and a power cut may cost anything. Snapshots and the
@@ -81,6 +85,9 @@ impl Default for Options {
             segment_bytes_first: 4 << 20,
             direct: true,
             retain_snapshots: 3,
+            retain_age_s: None,
+            retain_bytes: None,
+            wall_s: || 0,
             purge: true,
             fsync: true,
             background: true,
@@ -92,7 +99,7 @@ impl Default for Options {
 /// An open store.
 pub struct Engine {
     store: Arc<Store>,
-    retain_snapshots: usize,
+    retain: Retain,
     purge: bool,
     /// One snapshot at a time.
     snapshotting: Mutex<()>,
@@ -127,7 +134,8 @@ impl Engine {
         let found = recover::read_manifest(places)?;
         let is_new = found.is_none();
         let manifest = found.map_or_else(|| random().map(Manifest::new), Ok)?;
-        let recovered = recover::recover(places, &manifest, options.load_threads, target)?;
+        let mut recovered = Recovered::default();
+        recover::recover(places, &manifest, options.load_threads, target, &mut recovered)?;
         let ahead = Ahead::new(Arc::clone(&disk), log.clone(), options.fsync, options.background)
             .map_err(failed("start a thread for", &log))?;
         let log_options = LogOptions {
@@ -152,7 +160,12 @@ impl Engine {
         let (tail, report) = settle(&store, recovered, is_new)?;
         let engine = Engine {
             store: Arc::clone(&store),
-            retain_snapshots: options.retain_snapshots,
+            retain: Retain {
+                snapshots: options.retain_snapshots,
+                age_s: options.retain_age_s,
+                bytes: options.retain_bytes,
+                now_s: options.wall_s,
+            },
             purge: options.purge,
             snapshotting: Mutex::new(()),
         };
@@ -204,7 +217,7 @@ impl Engine {
         };
         store.update(list).map_err(fail("list"))?;
         let purged = match self.purge {
-            true => retention::purge(store, self.retain_snapshots).map_err(fail("purge after"))?,
+            true => store.purge(&self.retain).map_err(fail("purge after"))?,
             false => Purged::default(),
         };
         Ok(SnapshotInfo {
@@ -213,6 +226,15 @@ impl Engine {
             summary: Some(summary),
             purged,
         })
+    }
+
+    /// Removes what need not be kept, as after a snapshot; also where [`Options::purge`] is false.
+    ///
+    /// # Errors
+    /// The manifest could not be written, and nothing was removed; or a directory could not be synced.
+    pub fn purge(&self) -> io::Result<Purged> {
+        let _one = self.snapshotting.lock();
+        self.store.purge(&self.retain)
     }
 
     /// Where snapshots and manifest are. Others may keep small files there, under names that are not ours.
@@ -299,9 +321,8 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
     let Recovered {
         state,
         last,
-        mut report,
+        report,
         damaged,
-        leftovers,
     } = recovered;
     let disk = &*store.disk;
     let manifest_path = store.data.join(MANIFEST);
@@ -320,14 +341,14 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
     let damaged = damaged
         .iter()
         .map(|zxid| (store.data.join(snapshot_name(*zxid)), "damaged"));
-    let aside = leftovers.set_aside.iter().map(|path| (path.clone(), "unlisted"));
+    let aside = report.set_aside.iter().map(|path| (path.clone(), "unlisted"));
     for (path, mark) in damaged.chain(aside) {
         let mut name = path.clone().into_os_string();
         name.push(format!(".{mark}"));
         disk.rename(&path, Path::new(&name))
             .map_err(failed("set aside", &path))?;
     }
-    for path in &leftovers.remove {
+    for path in &report.removed {
         match disk.remove(path) {
             // A manifest that was written meanwhile took its temporary name over.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -337,8 +358,6 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
     for directory in [&store.data, &store.log] {
         disk.sync_dir(directory).map_err(failed("sync", directory))?;
     }
-    report.removed = leftovers.remove;
-    report.set_aside = leftovers.set_aside;
     let tail = go_on(store, state, last)?;
     Ok((tail, report))
 }
@@ -366,15 +385,14 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
             state,
         });
     };
+    if recover::is_useless(&last, state) {
+        return drop_empty(store, state, &last);
+    }
     let reached = if last.batches == 0 {
         last.header.base
     } else {
         last.logged
     };
-    if reached != state && last.batches == 0 {
-        // Begun for a record that never came; now a snapshot lies between. The next one continues its predecessor.
-        return drop_empty(store, state, &last);
-    }
     let segment = if reached == state {
         let segment = SegmentFile::reopen(Arc::clone(store), last.header.clone());
         Some(Arc::new(segment.map_err(failed("open", &last.path))?))

@@ -11,22 +11,25 @@
 //! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted`, removed by the next start |
 //! | torn last batch | a batch was written | overwritten with zeros, and reported |
 //!
-//! Everything else is damage and refused, naming file and offset: a listed file that is missing, an unlisted segment
-//! with batches in it, a segment that does not continue the one before, and what `scan` calls corrupt. A damaged
-//! snapshot is passed over only if the log from the one before (or from the beginning) is there in full.
-//! Invariant: nothing on the disk is changed before all of it was found good.
+//! Everything else is damage and refused, naming file, offset and the way out that fits (`remains`): a listed file that
+//! is missing, an unlisted segment with batches in it, a segment that does not continue the one before, and what `scan`
+//! calls corrupt. A damaged snapshot is passed over only if the log from the one before (or from the beginning) is
+//! there in full.
+//! Invariant: nothing on the disk is changed before all of it was found good; `check` is this same code and no more.
 
 use std::path::{Path, PathBuf};
 
 use crate::Zxid;
 use crate::disk::Disk;
 use crate::engine::Recover;
-use crate::error::OpenError;
+use crate::error::{OpenError, WayOut};
 use crate::format::{BLOCK, SegmentHeader, follows, parse_segment_name, parse_snapshot_name, snapshot_name};
 use crate::manifest::{ListedSegment, MANIFEST, Manifest};
 use crate::reader::{Before, LogItem, LogReader, Stop};
+use crate::remains::Known;
 use crate::report::{LoadedSnapshot, Report, TornEnd};
 use crate::snapshot;
+use crate::store::LOCK;
 
 /// Where a store's files are.
 #[derive(Clone, Copy)]
@@ -36,7 +39,8 @@ pub(crate) struct Places<'a> {
     pub log: &'a Path,
 }
 
-/// What was found, and what is to be done about it.
+/// What was found, and in its report what is to be done about it.
+#[derive(Default)]
 pub(crate) struct Recovered {
     pub state: Zxid,
     /// The last listed segment, if it can be gone on in or its end matters.
@@ -44,14 +48,6 @@ pub(crate) struct Recovered {
     pub report: Report,
     /// Snapshots that are listed and damaged, and passed over.
     pub damaged: Vec<Zxid>,
-    pub leftovers: Leftovers,
-}
-
-/// Files of interrupted steps.
-#[derive(Default)]
-pub(crate) struct Leftovers {
-    pub remove: Vec<PathBuf>,
-    pub set_aside: Vec<PathBuf>,
 }
 
 /// Reads the manifest; `None` if there has never been a store here.
@@ -75,103 +71,147 @@ pub(crate) fn read_manifest(places: Places<'_>) -> Result<Option<Manifest>, Open
                 offset: offset as u64,
                 after: None,
                 reason: reason.into(),
+                way_out: WayOut::Manifest,
             });
     }
-    let segments = places.disk.list(places.log).map_err(io(places.log))?;
-    let snapshot = names.iter().find(|name| parse_snapshot_name(name).is_some());
-    let segment = segments.iter().find(|name| parse_segment_name(name).is_some());
-    let found = snapshot
+    let in_log = places.disk.list(places.log).map_err(io(places.log))?;
+    let data = names.iter().find(|name| is_of_a_store(name));
+    let log = in_log.iter().find(|name| is_of_a_store(name));
+    let found = data
         .map(|name| places.data.join(name))
-        .or(segment.map(|name| places.log.join(name)));
+        .or(log.map(|name| places.log.join(name)));
     found.map_or(Ok(None), |found| {
         Err(OpenError::Missing {
             file: path,
             because: format!("{} is there, so there was a store", found.display()),
+            way_out: WayOut::Manifest,
         })
     })
 }
 
-/// Reads everything that is listed into the target, and finds what is not.
+/// Whether a file tells that there was a store once. The manifest is the first that a store makes after its lock: a
+/// server that was killed before leaves no other file. What the file system or the network puts there does not count.
+fn is_of_a_store(name: &str) -> bool {
+    let foreign = name == "lost+found" || name.starts_with('.');
+    !foreign && name != LOCK && name.strip_suffix(".tmp") != Some(MANIFEST)
+}
+
+/// Reads everything that is listed into the target, and finds what is not. On an error, `recovered` has what was good.
 pub(crate) fn recover(
     places: Places<'_>,
     manifest: &Manifest,
     threads: usize,
     target: &mut dyn Recover,
-) -> Result<Recovered, OpenError> {
-    let headers = check_listed(places, manifest)?;
-    let leftovers = find_leftovers(places, manifest)?;
-    let mut recovered = Recovered {
-        state: Zxid::ZERO,
-        last: None,
-        report: Report::default(),
-        damaged: Vec::new(),
-        leftovers,
+    recovered: &mut Recovered,
+) -> Result<(), OpenError> {
+    let known = Known {
+        places,
+        manifest,
+        threads,
     };
-    load_snapshot(places, manifest, threads, target, &mut recovered)?;
-    replay(places, manifest, &headers, target, &mut recovered)?;
+    let headers = check_listed(&known)?;
+    find_leftovers(places, manifest, &mut recovered.report)?;
+    load_snapshot(&known, target, recovered)?;
+    replay(&known, &headers, target, recovered)?;
     let newest = manifest.snapshots.last().copied().unwrap_or(Zxid::ZERO);
     if recovered.state < newest {
         // Only a snapshot that was passed over can be newer than the state, and the log does not reach it.
-        return Err(damaged_snapshot(places, newest, &recovered));
+        return Err(damaged_snapshot(&known, newest, recovered));
+    }
+    if let Some(last) = &recovered.last {
+        recovered.report.log_behind = Some(last.logged).filter(|logged| *logged < recovered.state);
+        recovered.report.dropped = is_useless(last, recovered.state).then(|| last.path.clone());
     }
     recovered.report.zxid = recovered.state;
-    Ok(recovered)
+    Ok(())
+}
+
+/// A segment that was begun for a record that never came, and behind which a snapshot lies by now: it goes, and the next
+/// one continues its predecessor.
+pub(crate) fn is_useless(last: &Before, state: Zxid) -> bool {
+    last.batches == 0 && last.header.base != state
 }
 
 /// Every listed file is there, and each segment is the one that was listed.
-fn check_listed(places: Places<'_>, manifest: &Manifest) -> Result<Vec<SegmentHeader>, OpenError> {
-    let listed = || format!("{} lists it", places.data.join(MANIFEST).display());
+fn check_listed(known: &Known<'_>) -> Result<Vec<SegmentHeader>, OpenError> {
+    let Known { places, manifest, .. } = *known;
     for name in manifest.snapshot_names() {
         let file = places.data.join(name);
         if places.disk.length(&file).is_err() {
-            return Err(OpenError::Missing {
-                file,
-                because: listed(),
-            });
+            return Err(missing(places, file, WayOut::Snapshot(known.remains(None))));
         }
     }
     let mut headers: Vec<SegmentHeader> = Vec::new();
     for segment in &manifest.segments {
-        let file = places.log.join(segment.name());
-        let head = match places.disk.read_head(&file, BLOCK) {
-            Ok(head) => head,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(OpenError::Missing {
-                    file,
-                    because: listed(),
-                });
-            }
-            Err(error) => {
-                return Err(OpenError::Io {
-                    what: "read",
-                    path: file,
-                    error,
-                });
-            }
-        };
-        let corrupt = |reason: String| OpenError::Corrupt {
-            file: file.clone(),
-            offset: 0,
-            after: Some(segment.base),
-            reason,
-        };
-        let header = SegmentHeader::decode(&head).map_err(|reason| corrupt(reason.into()))?;
-        let ListedSegment { number, first, base } = *segment;
-        if (header.store, header.number, header.first, header.base) != (manifest.store, number, first, base) {
-            let reason = format!(
-                "it is segment {} of store {:x} from zxid {}; the manifest has segment {number} of store {:x} from \
-                 zxid {first}",
-                header.number, header.store, header.first, manifest.store
-            );
-            return Err(corrupt(reason));
-        }
-        headers.push(header);
+        let path = places.log.join(segment.name());
+        let header = check_header(places, manifest, segment);
+        headers.push(header.map_err(|bad| match bad {
+            BadHeader::Missing => missing(places, path, WayOut::Log(known.remains(Some(segment.first)))),
+            BadHeader::Io(error) => OpenError::Io {
+                what: "read",
+                path,
+                error,
+            },
+            BadHeader::Damaged(reason) => OpenError::Corrupt {
+                file: path,
+                offset: 0,
+                after: Some(segment.base),
+                reason,
+                way_out: WayOut::Log(known.remains(Some(segment.first))),
+            },
+            BadHeader::Foreign(reason) => OpenError::Corrupt {
+                file: path,
+                offset: 0,
+                after: Some(segment.base),
+                reason,
+                way_out: WayOut::Misplaced(known.remains(Some(segment.first))),
+            },
+        })?);
     }
     Ok(headers)
 }
 
-fn find_leftovers(places: Places<'_>, manifest: &Manifest) -> Result<Leftovers, OpenError> {
-    let mut leftovers = Leftovers::default();
+fn missing(places: Places<'_>, file: PathBuf, way_out: WayOut) -> OpenError {
+    OpenError::Missing {
+        file,
+        because: format!("{} lists it", places.data.join(MANIFEST).display()),
+        way_out,
+    }
+}
+
+/// Why a segment is not the one that is listed.
+pub(crate) enum BadHeader {
+    Missing,
+    Io(std::io::Error),
+    Damaged(String),
+    Foreign(String),
+}
+
+/// Reads a listed segment's header; it is the one that the manifest means.
+pub(crate) fn check_header(
+    places: Places<'_>,
+    manifest: &Manifest,
+    segment: &ListedSegment,
+) -> Result<SegmentHeader, BadHeader> {
+    let head = match places.disk.read_head(&places.log.join(segment.name()), BLOCK) {
+        Ok(head) => head,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(BadHeader::Missing),
+        Err(error) => return Err(BadHeader::Io(error)),
+    };
+    let header = SegmentHeader::decode(&head).map_err(|reason| BadHeader::Damaged(reason.into()))?;
+    let ListedSegment { number, first, base } = *segment;
+    if (header.store, header.number, header.first, header.base) != (manifest.store, number, first, base) {
+        return Err(BadHeader::Foreign(format!(
+            "it is segment {} of store {:x} from zxid {}; the manifest has segment {number} of store {:x} from zxid \
+             {first}",
+            header.number, header.store, header.first, manifest.store
+        )));
+    }
+    Ok(header)
+}
+
+/// What interrupted steps left, into the report.
+fn find_leftovers(places: Places<'_>, manifest: &Manifest, report: &mut Report) -> Result<(), OpenError> {
     let list = |path: &Path| {
         let io = |error| OpenError::Io {
             what: "list",
@@ -183,26 +223,26 @@ fn find_leftovers(places: Places<'_>, manifest: &Manifest) -> Result<Leftovers, 
     for name in list(places.data)? {
         let unlisted = |zxid| !manifest.snapshots.contains(&zxid);
         if is_temporary(&name) {
-            leftovers.remove.push(places.data.join(name));
+            report.removed.push(places.data.join(name));
         } else if parse_snapshot_name(&name).is_some_and(unlisted) {
-            leftovers.set_aside.push(places.data.join(name));
+            report.set_aside.push(places.data.join(name));
         }
     }
     for name in list(places.log)? {
         let Some(first) = parse_segment_name(&name) else {
             let path = places.log.join(&name);
-            if is_temporary(&name) && !leftovers.remove.contains(&path) {
-                leftovers.remove.push(path);
+            if is_temporary(&name) && !report.removed.contains(&path) {
+                report.removed.push(path);
             }
             continue;
         };
         let path = places.log.join(name);
         if manifest.segments.iter().all(|segment| segment.first != first) {
             check_unlisted(places, manifest, first, &path)?;
-            leftovers.remove.push(path);
+            report.removed.push(path);
         }
     }
-    Ok(leftovers)
+    Ok(())
 }
 
 /// A temporary file of ours; others may have theirs here.
@@ -239,18 +279,18 @@ fn check_unlisted(places: Places<'_>, manifest: &Manifest, first: Zxid, path: &P
                 "the segment holds records, but {} does not list it: the manifest is older than the log",
                 places.data.join(MANIFEST).display()
             ),
+            way_out: WayOut::OlderManifest,
         }),
     }
 }
 
 /// Loads the newest snapshot that is whole, if any.
-fn load_snapshot(
-    places: Places<'_>,
-    manifest: &Manifest,
-    threads: usize,
-    target: &mut dyn Recover,
-    recovered: &mut Recovered,
-) -> Result<(), OpenError> {
+fn load_snapshot(known: &Known<'_>, target: &mut dyn Recover, recovered: &mut Recovered) -> Result<(), OpenError> {
+    let Known {
+        places,
+        manifest,
+        threads,
+    } = *known;
     for zxid in manifest.snapshots.iter().rev() {
         let path = places.data.join(snapshot_name(*zxid));
         let bytes = places.disk.map(&path);
@@ -275,6 +315,7 @@ fn load_snapshot(
                     offset: 0,
                     zxid: *zxid,
                     reason,
+                    way_out: WayOut::Program(known.remains_before(*zxid)),
                 });
             }
             Err(error) => {
@@ -286,7 +327,8 @@ fn load_snapshot(
     Ok(())
 }
 
-fn load_one(
+/// One snapshot's bytes into the target; gives the count of its entries.
+pub(crate) fn load_one(
     bytes: &[u8],
     zxid: Zxid,
     threads: usize,
@@ -310,46 +352,35 @@ fn load_one(
     Ok(reader.entry_count())
 }
 
-/// Hands over every record behind the snapshot.
+/// The first segment that a state needs: the last one that begins at or before it. What is older is not read.
+pub(crate) fn first_needed(manifest: &Manifest, state: Zxid) -> Option<usize> {
+    manifest.segments.iter().rposition(|segment| segment.base <= state)
+}
+
+/// Hands over every record behind the snapshot. `headers` are those of all listed segments.
 fn replay(
-    places: Places<'_>,
-    manifest: &Manifest,
+    known: &Known<'_>,
     headers: &[SegmentHeader],
     target: &mut dyn Recover,
     recovered: &mut Recovered,
 ) -> Result<(), OpenError> {
-    // The last segment that begins at or before the state has the next record; what is older is not needed.
-    let start = headers.iter().rposition(|header| header.base <= recovered.state);
-    let Some(start) = start else {
+    let Some(start) = first_needed(known.manifest, recovered.state) else {
         return match headers.first() {
-            Some(oldest) => Err(incomplete(places, oldest, recovered)),
+            Some(oldest) => Err(incomplete(known, oldest, recovered)),
             None => Ok(()),
         };
     };
-    let mut reader = LogReader::new(places.disk);
-    for (segment, header) in manifest.segments.iter().zip(headers).skip(start) {
-        let path = places.log.join(segment.name());
+    let mut reader = LogReader::new(known.places.disk);
+    for (segment, header) in known.manifest.segments.iter().zip(headers).skip(start) {
+        let path = known.places.log.join(segment.name());
         reader
             .check_continues(&path, header)
-            .map_err(|stop| stopped(stop, &path, recovered.state))?;
+            .map_err(|stop| stopped(stop, &path, known, recovered.state))?;
         if header.base > recovered.state {
-            return Err(incomplete(places, header, recovered));
+            return Err(incomplete(known, header, recovered));
         }
-        let mut take = |item: LogItem<'_>| {
-            if item.zxid <= recovered.state {
-                return Ok(());
-            }
-            if !follows(recovered.state, item.zxid) {
-                return Err(format!("it does not follow zxid {}", recovered.state));
-            }
-            target.record(item.zxid, item.payload)?;
-            recovered.state = item.zxid;
-            recovered.report.replayed += 1;
-            Ok(())
-        };
-        let read = reader.segment(&path, &mut take);
-        read.map_err(|stop| stopped(stop, &path, recovered.state))?;
-        recovered.report.segments += 1;
+        replay_segment(&mut reader, &path, target, recovered)
+            .map_err(|stop| stopped(stop, &path, known, recovered.state))?;
     }
     recovered.last = reader.before().cloned();
     recovered.report.torn = recovered.last.as_ref().and_then(|last| {
@@ -365,7 +396,32 @@ fn replay(
     Ok(())
 }
 
-fn stopped(stop: Stop, path: &Path, state: Zxid) -> OpenError {
+/// Hands over the records of one segment that are behind the state, and moves the state.
+pub(crate) fn replay_segment(
+    reader: &mut LogReader<'_>,
+    path: &Path,
+    target: &mut dyn Recover,
+    recovered: &mut Recovered,
+) -> Result<(), Stop> {
+    let mut take = |item: LogItem<'_>| {
+        if item.zxid <= recovered.state {
+            return Ok(());
+        }
+        if !follows(recovered.state, item.zxid) {
+            return Err(format!("it does not follow zxid {}", recovered.state));
+        }
+        target.record(item.zxid, item.payload)?;
+        recovered.state = item.zxid;
+        recovered.report.replayed += 1;
+        recovered.report.replayed_bytes += item.payload.len() as u64;
+        Ok(())
+    };
+    reader.segment(path, &mut take)?;
+    recovered.report.segments += 1;
+    Ok(())
+}
+
+fn stopped(stop: Stop, path: &Path, known: &Known<'_>, state: Zxid) -> OpenError {
     match stop {
         Stop::Io(error) => OpenError::Io {
             what: "read",
@@ -377,31 +433,35 @@ fn stopped(stop: Stop, path: &Path, state: Zxid) -> OpenError {
             offset,
             zxid,
             reason,
+            way_out: WayOut::Program(known.remains_before(zxid)),
         },
         Stop::Corrupt { file, offset, reason } => OpenError::Corrupt {
             file,
             offset,
             after: Some(state),
             reason,
+            way_out: WayOut::Log(known.remains(Some(state.next()))),
         },
     }
 }
 
 /// The log begins behind the state: a snapshot that was passed over would be needed.
-fn incomplete(places: Places<'_>, header: &SegmentHeader, recovered: &Recovered) -> OpenError {
+fn incomplete(known: &Known<'_>, header: &SegmentHeader, recovered: &Recovered) -> OpenError {
     match recovered.damaged.first() {
-        Some(zxid) => damaged_snapshot(places, *zxid, recovered),
+        Some(zxid) => damaged_snapshot(known, *zxid, recovered),
         None => OpenError::Missing {
-            file: places.data.join(snapshot_name(header.base)),
+            file: known.places.data.join(snapshot_name(header.base)),
             because: format!("the log begins behind zxid {} and no snapshot reaches it", header.base),
+            way_out: WayOut::Snapshot(known.remains(None)),
         },
     }
 }
 
-fn damaged_snapshot(places: Places<'_>, zxid: Zxid, recovered: &Recovered) -> OpenError {
+fn damaged_snapshot(known: &Known<'_>, zxid: Zxid, recovered: &Recovered) -> OpenError {
     OpenError::Snapshot {
-        file: places.data.join(snapshot_name(zxid)),
+        file: known.places.data.join(snapshot_name(zxid)),
         reasons: recovered.report.damaged.clone(),
         reached: recovered.state,
+        way_out: WayOut::Snapshot(known.remains(None)),
     }
 }

@@ -11,6 +11,9 @@ use crate::ahead::Ahead;
 use crate::disk::{Access, Disk, Lock, context, replace};
 use crate::manifest::{MANIFEST, Manifest};
 
+/// The lock's file, in each of the two directories.
+pub(crate) const LOCK: &str = "lock";
+
 /// How the log's files are made and written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogOptions {

@@ -1,6 +1,6 @@
 //! Damage at rest: single flipped bits, zeroed sectors, misdirected blocks and cut files, in log, manifest and
 //! snapshots. Each is harmless (the whole state is there) or refused, with file and offset; what was acknowledged is
-//! never gone without a word.
+//! never gone without a word. And a check foresees it: the same report, or the same refusal word for word.
 
 mod log_common;
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use log_common::{Seen, entries, payload};
 use storage::Zxid;
+use storage::check::{self, Progress, SegmentEnd, Start, Verdict};
 use storage::engine::{Engine, OpenError, Options, Report};
 use storage::format::{BLOCK, SECTOR, file_offset};
 use storage::log::Log;
@@ -43,6 +44,15 @@ fn append(log: &mut Log, count: u64) {
     log.written(write.perform().unwrap());
 }
 
+/// What a check says of an image, which it must leave as it is.
+fn foresee(image: &Image) -> check::Check {
+    let disk = SimDisk::new(image.clone());
+    let dirs = (Path::new("/data"), Path::new("/log"));
+    let check = check::check(&disk, dirs, 1, &mut Seen::default(), &Progress::default());
+    assert_eq!(disk.live(), *image, "a check changes nothing");
+    check.expect("nobody has it, and everything can be read")
+}
+
 /// A store that ended in order or by a kill, and its state.
 fn store(killed: bool, snapshots: u64) -> (Image, u64) {
     let disk = SimDisk::default();
@@ -67,22 +77,59 @@ fn store(killed: bool, snapshots: u64) -> (Image, u64) {
 
 /// What became of damaged images.
 #[derive(Default)]
-struct Verdicts(BTreeMap<&'static str, u64>);
+struct Verdicts {
+    counts: BTreeMap<&'static str, u64>,
+    judged: u64,
+    /// Outcomes that a check foresaw, and those of damage that no start reads, which only a check sees.
+    foreseen: u64,
+    unread: u64,
+}
 
 impl Verdicts {
     fn count(&mut self, verdict: &'static str) {
-        *self.0.entry(verdict).or_default() += 1;
+        *self.counts.entry(verdict).or_default() += 1;
     }
 
     fn of(&self, verdict: &str) -> u64 {
-        self.0.get(verdict).copied().unwrap_or(0)
+        self.counts.get(verdict).copied().unwrap_or(0)
+    }
+
+    fn told(&self) -> String {
+        assert!(self.foreseen > 0, "no check was asked");
+        let (foreseen, unread) = (self.foreseen, self.unread);
+        format!(
+            "{:?}, {foreseen} foreseen, {unread} in what a start does not read",
+            self.counts
+        )
+    }
+
+    fn foreseen_harmless(&mut self, check: &check::Check, report: &Report, damaged: &Path, what: &str) {
+        let Start::Opens(foreseen) = &check.start else {
+            panic!("{what}: {:?}", check.start)
+        };
+        assert_eq!(foreseen, report, "{what}");
+        self.foreseen += 1;
+        let segments = check.segments.iter().filter(|segment| segment.end != SegmentEnd::Clean);
+        let mut segments = segments.filter(|segment| !matches!(segment.end, SegmentEnd::Torn(_)));
+        let mut snapshots = check.snapshots.iter().filter(|snapshot| snapshot.entries.is_err());
+        if report.damaged.is_empty() && (segments.any(|_| true) || snapshots.any(|_| true)) {
+            assert_eq!(check.verdict(), Verdict::Repairs, "{what}");
+            assert!(damaged.to_string_lossy().contains("ringkeeper-1/"), "{what}");
+            self.unread += 1;
+        }
     }
 
     /// Opens a damaged image. `last_batch` is where a batch begins that may look torn.
     fn judge(&mut self, image: Image, damaged: &Path, state: u64, last_batch: Option<(PathBuf, u64)>, what: &str) {
         let what = format!("{}, {what}", damaged.display());
+        // Twice the time for each: every third is enough.
+        self.judged += 1;
+        let foreseen = self.judged.is_multiple_of(3).then(|| foresee(&image));
         match open(&SimDisk::new(image)) {
             Ok((_, _, report, seen)) => {
+                if let Some(check) = &foreseen {
+                    self.foreseen_harmless(check, &report, damaged, &what);
+                }
                 let got = seen.state().0;
                 if !report.damaged.is_empty() {
                     let text = report.to_string();
@@ -109,6 +156,14 @@ impl Verdicts {
             }
             Err(error) => {
                 let text = error.to_string();
+                if let Some(check) = &foreseen {
+                    assert_eq!(check.verdict(), Verdict::Refused, "{what}: {text}");
+                    let Start::Refused(same) = &check.start else {
+                        panic!("{what}")
+                    };
+                    assert_eq!(same.to_string(), text, "{what}");
+                    self.foreseen += 1;
+                }
                 let named = text.contains(&damaged.display().to_string());
                 let neighbour = matches!(&error, OpenError::Corrupt { .. }) && damaged.starts_with("/log");
                 assert!(named || neighbour, "{what}: {text}");
@@ -167,7 +222,10 @@ fn every_flipped_byte_is_harmless_or_refused() {
                 total += 1;
             }
         }
-        println!("killed {killed}, {snapshots} snapshots, bits flipped: {:?}", verdicts.0);
+        println!(
+            "killed {killed}, {snapshots} snapshots, bits flipped: {}",
+            verdicts.told()
+        );
         assert!(verdicts.of("refused") > 1000);
         assert_eq!(verdicts.of("snapshot passed over") > 0, snapshots > 0);
     }
@@ -195,8 +253,8 @@ fn every_zeroed_sector_is_harmless_or_told() {
             }
         }
         println!(
-            "killed {killed}, {snapshots} snapshots, sectors and blocks zeroed: {:?}",
-            verdicts.0
+            "killed {killed}, {snapshots} snapshots, sectors and blocks zeroed: {}",
+            verdicts.told()
         );
         assert!(verdicts.of("refused") > if snapshots == 0 { 40 } else { 10 });
         let torn = verdicts.of("last batch torn, reported") + verdicts.of("last batch torn, reported, in a snapshot");
@@ -248,8 +306,8 @@ fn every_misdirected_block_and_every_cut_is_harmless_or_refused() {
             }
         }
         println!(
-            "killed {killed}, {snapshots} snapshots, blocks misdirected and files cut: {:?}",
-            verdicts.0
+            "killed {killed}, {snapshots} snapshots, blocks misdirected and files cut: {}",
+            verdicts.told()
         );
         assert!(verdicts.of("refused") > if snapshots == 0 { 400 } else { 100 });
     }

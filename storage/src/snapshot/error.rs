@@ -36,8 +36,7 @@ pub enum SnapshotError {
     Refused(String),
 }
 
-const REPLACE: &str = "do not use it: bring the file back from a copy, or move it out of the directory if an older \
-                       snapshot and the whole log behind that one are there";
+const REPLACE: &str = "do not use it: bring the file back from a copy";
 
 impl SnapshotError {
     /// Where the file is wrong; `None` if its bytes are right.

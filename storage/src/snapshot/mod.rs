@@ -25,6 +25,6 @@ mod read;
 mod write;
 
 pub use error::SnapshotError;
-pub use map::{Mapped, map};
+pub use map::{EXIT_MAP_LOST, Mapped, map};
 pub use read::Reader;
 pub use write::{Summary, write};
