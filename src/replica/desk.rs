@@ -62,11 +62,7 @@ impl Replica {
     pub fn new(mut tree: Tree, settings: Settings, now: Now) -> Replica {
         let published = tree.view();
         let mut sessions = Sessions::new(settings.tick_ms, now.ms);
-        for (id, record) in published
-            .sessions()
-            .into_iter()
-            .filter(|(_, record)| record.timeout_ms > 0)
-        {
+        for (id, record) in tree.sessions() {
             sessions.open(id, record.timeout_ms, Heart::default(), None, now.ms);
         }
         let zxid = tree.totals().zxid;

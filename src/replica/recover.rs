@@ -1,8 +1,12 @@
 //! From the disk back to a tree: a snapshot's entries, then the log's transactions behind it.
 
-use storage::Zxid;
+use std::sync::Arc;
 
-use crate::tree::snapshot::Loading;
+use storage::Zxid;
+use storage::engine::Inspect;
+use storage::trie::Trie;
+
+use crate::tree::snapshot::{self, Inspector};
 use crate::tree::{Features, Tree};
 use crate::wire::txn::Txn;
 
@@ -13,7 +17,7 @@ const RECLAIM_EVERY: u64 = 1024;
 pub struct Recovery {
     features: Features,
     fresh_seed: u64,
-    loading: Option<Loading>,
+    loading: Option<(Vec<u8>, Arc<Inspector>)>,
     tree: Option<Tree>,
     /// Transactions replayed.
     pub replayed: u64,
@@ -72,21 +76,33 @@ impl Recovery {
 }
 
 impl storage::engine::Recover for Recovery {
-    fn begin_snapshot(&mut self, _zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String> {
-        self.loading = Some(Loading::new(seed, meta, self.features.clone())?);
+    fn begin_snapshot(&mut self, _zxid: Zxid, _seed: u64, meta: &[u8]) -> Result<(), String> {
+        self.loading = Some((meta.to_vec(), Arc::default()));
         Ok(())
     }
 
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        self.loading.as_mut().expect("a snapshot has begun").entry(key, value)
+    fn inspector(&self) -> Option<Arc<dyn Inspect>> {
+        let (_, inspector) = self.loading.as_ref().expect("a snapshot has begun");
+        Some(Arc::clone(inspector) as Arc<dyn Inspect>)
+    }
+
+    fn trie(&mut self, trie: Trie) -> Result<(), String> {
+        let (meta, inspector) = self.loading.take().expect("a snapshot has begun");
+        self.tree = Some(snapshot::load(&meta, trie, &inspector, self.features.clone())?);
+        Ok(())
     }
 
     fn end_snapshot(&mut self) -> Result<(), String> {
-        self.tree = Some(self.loading.take().expect("a snapshot has begun").finish()?);
         Ok(())
     }
 
     fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String> {
         self.replay(zxid, payload)
+    }
+}
+
+impl Inspect for Inspector {
+    fn inspect(&self, entries: &[(&[u8], &[u8])]) -> Result<(), String> {
+        Inspector::inspect(self, entries)
     }
 }

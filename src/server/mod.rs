@@ -23,6 +23,7 @@ pub mod secret;
 pub mod serve;
 pub mod shared;
 pub mod snapshots;
+pub mod start;
 pub mod stats;
 pub mod words;
 pub mod writer;

@@ -10,10 +10,10 @@ use super::admin;
 use super::core::Core;
 use super::doors::Repeated;
 use super::message::{ToCore, ToWriter};
-use super::metrics::StartNumbers;
 use super::options::Options;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{Opened, Shared};
+use super::start::Timed;
 use super::writer::Writer;
 use crate::io::listen::{self, Bound};
 use crate::io::{Clock, run};
@@ -75,15 +75,13 @@ impl Prepared {
         let admin = admin.transpose()?;
         let clock = Clock::default();
         let seed = u64::from_ne_bytes(random_bytes::<8>().map_err(|error| ServeError::System("/dev/urandom", error))?);
-        let recovery = Recovery::new(options.features.clone(), seed);
-        let mut timed = Timed::new(recovery, clock);
+        let mut timed = Timed::new(Recovery::new(options.features.clone(), seed), clock);
         let (storage, log, report) = Storage::open(storage_options(&options), &mut timed)
             .map_err(|error| ServeError::Data(error.to_string()))?;
         let start = timed.numbers();
-        let recovery = timed.recovery;
         let keys = SessionKeys::open(storage.data_path()).map_err(|error| ServeError::Data(error.to_string()))?;
         let replica = Replica::new(
-            recovery.finish(),
+            timed.finish(),
             options.desk,
             Now {
                 ms: clock.ms(),
@@ -216,61 +214,6 @@ fn fatal(what: &str, error: &std::io::Error) -> ! {
     tracing::error!(what, %error, "a thread ended, so this server stops");
     eprintln!("ringkeeper: {what} ended, so this server stops: {error}");
     std::process::exit(1)
-}
-
-/// Recovery under a stopwatch.
-struct Timed {
-    recovery: Recovery,
-    clock: Clock,
-    begun_ms: u64,
-    snapshot_begun_ms: u64,
-    snapshot_ms: Option<u64>,
-    first_record_ms: Option<u64>,
-}
-
-impl Timed {
-    fn new(recovery: Recovery, clock: Clock) -> Timed {
-        Timed {
-            recovery,
-            begun_ms: clock.ms(),
-            clock,
-            snapshot_begun_ms: 0,
-            snapshot_ms: None,
-            first_record_ms: None,
-        }
-    }
-
-    fn numbers(&self) -> StartNumbers {
-        let now_ms = self.clock.ms();
-        StartNumbers {
-            init_ms: now_ms - self.begun_ms,
-            snapshot_ms: self.snapshot_ms,
-            replay_ms: self.first_record_ms.map_or(0, |first_ms| now_ms - first_ms),
-            replayed: self.recovery.replayed,
-        }
-    }
-}
-
-impl storage::engine::Recover for Timed {
-    fn begin_snapshot(&mut self, zxid: storage::Zxid, seed: u64, meta: &[u8]) -> Result<(), String> {
-        self.snapshot_begun_ms = self.clock.ms();
-        self.recovery.begin_snapshot(zxid, seed, meta)
-    }
-
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        self.recovery.entry(key, value)
-    }
-
-    fn end_snapshot(&mut self) -> Result<(), String> {
-        self.recovery.end_snapshot()?;
-        self.snapshot_ms = Some(self.clock.ms() - self.snapshot_begun_ms);
-        Ok(())
-    }
-
-    fn record(&mut self, zxid: storage::Zxid, payload: &[u8]) -> Result<(), String> {
-        self.first_record_ms.get_or_insert_with(|| self.clock.ms());
-        self.recovery.record(zxid, payload)
-    }
 }
 
 /// Accepted connections go to the cores in turn.

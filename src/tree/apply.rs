@@ -306,6 +306,9 @@ impl Tree {
             self.totals.sessions += 1;
         }
         self.put_session(id, SessionRecord { timeout_ms, ephemerals });
+        if timeout_ms > 0 {
+            self.session_ids.insert(id);
+        }
     }
 
     /// The listed paths go first, then whatever the session still owns (`DataTree#killSession`).
@@ -322,6 +325,7 @@ impl Tree {
             self.trie
                 .remove(Key::new(Kind::Session, &header.session.to_be_bytes()).bytes());
         }
+        self.session_ids.remove(&header.session);
     }
 
     fn count_node(&mut self, path: &str, data: &[u8], stat: &Persisted, sign: i64) {

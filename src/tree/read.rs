@@ -74,17 +74,6 @@ impl View {
         ephemerals(&self.reader, session)
     }
 
-    /// Every session.
-    pub fn sessions(&self) -> Vec<(i64, SessionRecord)> {
-        let entry = |(key, value): (&[u8], &[u8])| match key.split_first() {
-            Some((kind, id)) if *kind == Kind::Session as u8 => {
-                Some((i64::from_be_bytes(id.try_into().ok()?), SessionRecord::decode(value)?))
-            }
-            _ => None,
-        };
-        self.entries().filter_map(entry).collect()
-    }
-
     /// Containers and TTL nodes, candidates for the reaper.
     pub fn reapable(&self) -> Vec<String> {
         let mut paths = Vec::new();

@@ -1,7 +1,10 @@
 //! A version becomes the entries of a snapshot, and back.
 //!
-//! The entries are the trie's own keys and values in trie order, so that loading is plain insertion in an order
-//! that is kind to the cache; the totals travel in the snapshot's meta bytes.
+//! The entries are the trie's own keys and values in trie order, of which the storage engine builds the trie again on
+//! several threads; here they are looked at on the way. The totals travel in the snapshot's meta bytes.
+
+use parking_lot::Mutex;
+use storage::trie::Trie;
 
 use super::key::Kind;
 use super::node::Node;
@@ -58,65 +61,95 @@ impl View {
     }
 }
 
-/// A tree while it is being loaded.
-pub struct Loading {
-    tree: Tree,
-    totals: Totals,
-    nodes: u64,
-    sessions: u32,
+/// What is counted and collected of a snapshot's entries while its trie is built.
+#[derive(Default)]
+pub struct Inspector {
+    found: Mutex<Found>,
 }
 
-impl Loading {
-    /// Starts with a snapshot's seed and meta bytes.
-    pub fn new(seed: u64, meta: &[u8], features: Features) -> Result<Loading, String> {
-        let totals = read_meta(meta).ok_or("the snapshot's totals are of an unknown version or not whole")?;
-        Ok(Loading {
-            tree: Tree::bare(seed, features),
-            totals,
-            nodes: 0,
-            sessions: 0,
-        })
-    }
+/// Nodes counted; live sessions and ACL numbers collected.
+#[derive(Default)]
+pub(super) struct Found {
+    nodes: u64,
+    pub sessions: Vec<i64>,
+    pub acls: Vec<u32>,
+}
 
-    /// Takes one entry.
-    pub fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        match key.first() {
-            Some(kind) if *kind == Kind::Node as u8 => {
-                Node::try_decode(value)
-                    .ok_or_else(|| format!("node {} is not whole", String::from_utf8_lossy(&key[1..])))?;
-                self.nodes += 1;
-            }
-            Some(kind) if *kind == Kind::Session as u8 => {
-                let record = super::session::SessionRecord::decode(value).ok_or("a session is not whole")?;
-                self.sessions += (record.timeout_ms > 0) as u32;
-            }
-            Some(_) => {}
-            None => return Err("an entry without a key".into()),
-        }
-        self.tree.trie.put(key, &[value]);
+impl Inspector {
+    /// Looks at some entries: each must be what it says it is. Called on several threads.
+    pub fn inspect(&self, entries: &[(&[u8], &[u8])]) -> Result<(), String> {
+        let mut found = Found::default();
+        entries.iter().try_for_each(|(key, value)| found.entry(key, value))?;
+        let mut all = self.found.lock();
+        all.nodes += found.nodes;
+        all.sessions.append(&mut found.sessions);
+        all.acls.append(&mut found.acls);
         Ok(())
     }
+}
 
-    /// Checks the counts and gives the tree.
-    pub fn finish(mut self) -> Result<Tree, String> {
-        if (self.nodes, self.sessions) != (self.totals.nodes, self.totals.sessions) {
-            return Err(format!(
-                "the snapshot says {} nodes and {} sessions but holds {} and {}",
-                self.totals.nodes, self.totals.sessions, self.nodes, self.sessions
-            ));
+impl Found {
+    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let (kind, name) = key.split_first().ok_or("an entry without a key")?;
+        match Kind::of(*kind) {
+            Some(Kind::Node) => {
+                Node::try_decode(value)
+                    .ok_or_else(|| format!("node {} is not whole", String::from_utf8_lossy(name)))?;
+                self.nodes += 1;
+            }
+            Some(Kind::Session) => {
+                let record = super::session::SessionRecord::decode(value).ok_or("a session is not whole")?;
+                let id = name.try_into().map_err(|_| "a session without an id")?;
+                if record.timeout_ms > 0 {
+                    self.sessions.push(i64::from_be_bytes(id));
+                }
+            }
+            Some(Kind::Acl) => {
+                let number = name.try_into().map_err(|_| "an ACL without a number")?;
+                self.acls.push(u32::from_be_bytes(number));
+            }
+            Some(_) => {}
+            None => return Err(format!("an entry of the unknown kind {kind:#04x}")),
         }
-        self.tree.totals = self.totals;
-        self.tree.derive();
-        Ok(self.tree)
+        Ok(())
     }
+}
+
+/// The tree of a snapshot's meta bytes and its entries, which were inspected.
+pub fn load(meta: &[u8], trie: Trie, inspector: &Inspector, features: Features) -> Result<Tree, String> {
+    let totals = read_meta(meta).ok_or("the snapshot's totals are of an unknown version or not whole")?;
+    let found = std::mem::take(&mut *inspector.found.lock());
+    let counts = (found.nodes, found.sessions.len());
+    if counts != (totals.nodes, totals.sessions as usize) {
+        return Err(format!(
+            "the snapshot says {} nodes and {} sessions but holds {} and {}",
+            totals.nodes, totals.sessions, counts.0, counts.1
+        ));
+    }
+    Ok(Tree::loaded(trie, totals, found, features))
 }
 
 #[cfg(test)]
 mod tests {
+    use storage::trie::{Bulk, Part};
+
     use super::super::apply::Fired;
     use super::*;
     use crate::wire::acl::{Acl, Id};
     use crate::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
+
+    /// What a snapshot of the view brings back, without its first entries.
+    fn reload(view: &View, skipped: usize, features: Features) -> Result<Tree, String> {
+        let inspector = Inspector::default();
+        let entries: Vec<_> = view.entries().skip(skipped).collect();
+        let mut bulk = Bulk::new(view.seed());
+        for entries in entries.chunks(50) {
+            inspector.inspect(entries)?;
+            bulk.push(Part::new(view.seed(), entries.iter().copied()).unwrap())
+                .unwrap();
+        }
+        load(&view.meta(), bulk.finish(), &inspector, features)
+    }
 
     #[test]
     fn a_tree_survives_its_snapshot() {
@@ -154,11 +187,12 @@ mod tests {
             tree.apply(&header(2 + n as i64), &Txn::Change(change), &mut fired);
         }
         let view = tree.view();
-        let mut loading = Loading::new(view.seed(), &view.meta(), features).unwrap();
-        view.entries()
-            .for_each(|(key, value)| loading.entry(key, value).unwrap());
-        let mut loaded = loading.finish().unwrap();
+        let mut loaded = reload(&view, 0, features).unwrap();
         assert_eq!(loaded.totals(), tree.totals());
+        assert_eq!(
+            loaded.sessions().collect::<Vec<_>>(),
+            tree.sessions().collect::<Vec<_>>()
+        );
         let again = loaded.view();
         assert_eq!(again.entries().count(), view.entries().count());
         for (mine, theirs) in again.entries().zip(view.entries()) {
@@ -185,12 +219,14 @@ mod tests {
     fn a_snapshot_that_lies_is_refused() {
         let mut tree = Tree::new(3, Features::default());
         let view = tree.view();
-        let mut loading = Loading::new(view.seed(), &view.meta(), Features::default()).unwrap();
-        view.entries()
-            .skip(1)
-            .for_each(|(key, value)| loading.entry(key, value).unwrap());
-        let dropped_a_node = view.entries().next().unwrap().0[0] == Kind::Node as u8;
-        assert_eq!(loading.finish().is_err(), dropped_a_node);
-        assert!(Loading::new(1, &[9; 40], Features::default()).is_err());
+        let is_node = |(key, _): (&[u8], &[u8])| key[0] == Kind::Node as u8;
+        let kept = view.entries().position(is_node).expect("a new tree has nodes");
+        assert!(reload(&view, kept, Features::default()).is_ok(), "no node is dropped");
+        let error = reload(&view, kept + 1, Features::default()).err().expect("one is");
+        assert!(error.contains("says 4 nodes"), "{error}");
+        let (inspector, trie) = (Inspector::default(), Trie::new(1));
+        assert!(load(&[9; 40], trie, &inspector, Features::default()).is_err());
+        let error = inspector.inspect(&[(b"?", b"")]).unwrap_err();
+        assert!(error.contains("unknown kind 0x3f"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The writer's head, its published versions, and what a core reads.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use storage::trie::{self, Trie};
@@ -9,6 +9,7 @@ use super::key::{Key, Kind, Look};
 use super::node::{AclId, Node, Payload, Persisted};
 use super::quota::QuotaPaths;
 use super::session::SessionRecord;
+use super::snapshot::Found;
 use super::{acl, digest};
 use crate::base::Zxid;
 use crate::base::limits::{DIGEST_LOG_INTERVAL, DIGEST_LOG_MAX};
@@ -106,6 +107,8 @@ pub struct Tree {
     acl_ids: HashMap<Arc<[Acl]>, AclId>,
     acls: HashMap<AclId, Arc<[Acl]>>,
     open_acl: Arc<[Acl]>,
+    /// The sessions that live. No multi opens or closes one, so that a roll-back never concerns it.
+    pub(super) session_ids: BTreeSet<i64>,
     /// Quota paths added (true) or removed since the checkpoint.
     quota_undo: Vec<(String, bool)>,
     scratch: Vec<u8>,
@@ -144,8 +147,20 @@ impl Tree {
         tree
     }
 
-    /// A tree with nothing in it, to be filled from a snapshot.
-    pub fn bare(seed: u64, features: Features) -> Tree {
+    /// The tree of a snapshot's trie and totals, and of the ACL numbers and live sessions in it.
+    pub(super) fn loaded(trie: Trie, totals: Totals, found: Found, features: Features) -> Tree {
+        let mut tree = Tree {
+            trie,
+            totals,
+            session_ids: found.sessions.into_iter().collect(),
+            ..Tree::bare(0, features)
+        };
+        tree.derive(&found.acls);
+        tree
+    }
+
+    /// A tree with nothing in it.
+    fn bare(seed: u64, features: Features) -> Tree {
         Tree {
             trie: Trie::new(seed),
             totals: Totals::default(),
@@ -154,6 +169,7 @@ impl Tree {
             acl_ids: HashMap::new(),
             acls: HashMap::new(),
             open_acl: Arc::new([Acl::anyone(crate::wire::acl::ALL)]),
+            session_ids: BTreeSet::new(),
             quota_undo: Vec::new(),
             scratch: Vec::new(),
             digests: VecDeque::new(),
@@ -322,6 +338,12 @@ impl Tree {
             .and_then(SessionRecord::decode)
     }
 
+    /// Every live session.
+    pub fn sessions(&self) -> impl Iterator<Item = (i64, SessionRecord)> {
+        let with_record = |id: &i64| Some((*id, self.session(*id)?));
+        self.session_ids.iter().filter_map(with_record)
+    }
+
     pub(super) fn put_session(&mut self, id: i64, record: SessionRecord) {
         self.trie
             .put(Key::new(Kind::Session, &id.to_be_bytes()).bytes(), &[&record.encode()]);
@@ -383,15 +405,9 @@ impl Tree {
             .put(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes(), &[&value]);
     }
 
-    /// Rebuilds what is derived, after a snapshot has filled the trie.
-    pub(super) fn derive(&mut self) {
-        let numbers: Vec<u32> = self
-            .trie
-            .iter()
-            .filter(|(key, _)| key.first() == Some(&(Kind::Acl as u8)))
-            .filter_map(|(key, _)| Some(u32::from_be_bytes(*key[1..].first_chunk()?)))
-            .collect();
-        for number in numbers {
+    /// Rebuilds what is derived from the trie.
+    fn derive(&mut self, acls: &[u32]) {
+        for &number in acls {
             let id = AclId(number);
             let Some((_, acl)) = read_acl(&self.trie, id) else {
                 continue;

@@ -24,6 +24,7 @@ pub use crate::retention::Purged;
 use crate::retention::Retain;
 use crate::snapshot;
 use crate::store::{LOCK, LogOptions, Store};
+use crate::trie::Trie;
 
 /// The directory in each of the two that are configured.
 pub const DIRECTORY: &str = "ringkeeper-1";
@@ -35,12 +36,31 @@ pub const DIRECTORY: &str = "ringkeeper-1";
 pub trait Recover {
     /// A snapshot begins: its zxid, the seed of its order, its meta bytes.
     fn begin_snapshot(&mut self, zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String>;
-    /// One of its entries, in the order in which they were written.
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String>;
+    /// Who looks at its entries while the engine builds a trie of them on several threads. Without one, the entries
+    /// come one by one.
+    fn inspector(&self) -> Option<Arc<dyn Inspect>> {
+        None
+    }
+    /// One of its entries, in the order in which they were written. Not called where there is an inspector.
+    fn entry(&mut self, _key: &[u8], _value: &[u8]) -> Result<(), String> {
+        unreachable!("entries come one by one only where nobody inspects them")
+    }
+    /// All of its entries, which the inspector has seen.
+    fn trie(&mut self, _trie: Trie) -> Result<(), String> {
+        unreachable!("a trie is built only where somebody inspects its entries")
+    }
     /// It was whole.
     fn end_snapshot(&mut self) -> Result<(), String>;
-    /// A transaction behind it.
+    /// The log's next segment comes: so many were read, of so many.
+    fn segment(&mut self, _read: usize, _of: usize) {}
+    /// A transaction behind the snapshot.
     fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String>;
+}
+
+/// Looks at a snapshot's entries, on several threads at once.
+pub trait Inspect: Send + Sync {
+    /// Some that follow one another; blocks come in no order.
+    fn inspect(&self, entries: &[(&[u8], &[u8])]) -> Result<(), String>;
 }
 
 /// How a store is kept.

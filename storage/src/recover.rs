@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Zxid;
 use crate::disk::Disk;
-use crate::engine::Recover;
+use crate::engine::{Inspect, Recover};
 use crate::error::{OpenError, WayOut};
 use crate::format::{BLOCK, SegmentHeader, follows, parse_segment_name, parse_snapshot_name, snapshot_name};
 use crate::manifest::{ListedSegment, MANIFEST, Manifest};
@@ -30,6 +30,7 @@ use crate::remains::Known;
 use crate::report::{LoadedSnapshot, Report, TornEnd};
 use crate::snapshot;
 use crate::store::LOCK;
+use crate::trie::{Bulk, Part, Trie};
 
 /// Where a store's files are.
 #[derive(Clone, Copy)]
@@ -347,9 +348,32 @@ pub(crate) fn load_one(
     target
         .begin_snapshot(zxid, reader.seed(), reader.meta())
         .map_err(refused)?;
-    reader.load(threads, &mut |key, value| target.entry(key, value))?;
+    match target.inspector() {
+        Some(inspector) => {
+            let trie = build(&reader, threads, &*inspector)?;
+            target.trie(trie).map_err(refused)?;
+        }
+        None => reader.load(threads, &mut |key, value| target.entry(key, value))?,
+    }
     target.end_snapshot().map_err(refused)?;
     Ok(reader.entry_count())
+}
+
+/// The trie of a snapshot's entries, block by block on the threads; the calling one only joins.
+fn build(
+    reader: &snapshot::Reader<'_>,
+    threads: usize,
+    inspector: &dyn Inspect,
+) -> Result<Trie, snapshot::SnapshotError> {
+    let seed = reader.seed();
+    let disorder = |_| "its entries are not in the order of its seed".to_owned();
+    let mut bulk = Bulk::new(seed);
+    let make = |entries: &[(&[u8], &[u8])]| {
+        inspector.inspect(entries)?;
+        Part::new(seed, entries.iter().copied()).map_err(disorder)
+    };
+    reader.load_made(threads, &make, &mut |part| bulk.push(part).map_err(disorder))?;
+    Ok(bulk.finish())
 }
 
 /// The first segment that a state needs: the last one that begins at or before it. What is older is not read.
@@ -371,7 +395,9 @@ fn replay(
         };
     };
     let mut reader = LogReader::new(known.places.disk);
-    for (segment, header) in known.manifest.segments.iter().zip(headers).skip(start) {
+    let segments = known.manifest.segments.iter().zip(headers).skip(start);
+    for (read, (segment, header)) in segments.enumerate() {
+        target.segment(read, headers.len() - start);
         let path = known.places.log.join(segment.name());
         reader
             .check_continues(&path, header)

@@ -47,13 +47,10 @@ fn kazoo_s_own_suite() {
     suite(Kind::Ringkeeper);
 }
 
-/// The same selection, when asked for: what fails here too is not our server's fault. On a busy machine this run has
-/// hung for 240 s on Apache's server, so it is no part of the gate.
+/// The same selection: what fails here too is not our server's fault.
 #[test]
+#[ignore = "has hung for 240 s on Apache's server on a busy machine; --ignored runs it"]
 fn kazoo_s_own_suite_on_apache() {
-    if std::env::var_os("RINGKEEPER_KAZOO_ON_APACHE").is_none() {
-        return println!("not run: set RINGKEEPER_KAZOO_ON_APACHE=1 to play kazoo's suite to Apache ZooKeeper too");
-    }
     suite(Kind::Apache);
 }
 

@@ -151,53 +151,106 @@ impl<'b> Reader<'b> {
     /// [`SnapshotError::Damaged`] when a block is met that is; entries before it were given. [`SnapshotError::Refused`]
     /// with what `take` returned, after which it is not called again.
     pub fn load(&self, threads: usize, take: &mut Take<'_>) -> Checked<()> {
-        match threads.min(self.blocks.len()) {
-            0 | 1 => self.load_here(take),
-            threads => self.load_on(threads, take),
-        }
+        let decode = |_: usize, raw: &mut Vec<u8>| Ok(std::mem::take(raw));
+        self.blocks(threads, &decode, &mut |number, raw| {
+            for entry in self.entries(number, &raw) {
+                let (key, value) = entry?;
+                take(key, value).map_err(SnapshotError::Refused)?;
+            }
+            Ok(Some(raw))
+        })
     }
 
-    fn load_here(&self, take: &mut Take<'_>) -> Checked<()> {
+    /// Has `make` turn each block's entries into something on one of `threads` threads (with 0 or 1, on the calling
+    /// one), and gives that to `take` in the blocks' order.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`] when a block is met that is; [`SnapshotError::Refused`] with what `make` or `take`
+    /// returned. Blocks before it were taken.
+    pub fn load_made<T: Send>(
+        &self,
+        threads: usize,
+        make: &(impl Fn(&[(&[u8], &[u8])]) -> Result<T, String> + Sync),
+        take: &mut impl FnMut(T) -> Result<(), String>,
+    ) -> Checked<()> {
+        let make = |number: usize, raw: &mut Vec<u8>| {
+            let entries: Vec<_> = self.entries(number, raw).collect::<Checked<_>>()?;
+            make(&entries).map_err(SnapshotError::Refused)
+        };
+        self.blocks(threads, &make, &mut |_, made| {
+            take(made).map_err(SnapshotError::Refused)?;
+            Ok(None)
+        })
+    }
+
+    /// Decodes every block, makes something of it, and takes that in order; a buffer that `take` gives back is used
+    /// again.
+    fn blocks<T: Send>(
+        &self,
+        threads: usize,
+        make: &(impl Fn(usize, &mut Vec<u8>) -> Checked<T> + Sync),
+        take: &mut impl FnMut(usize, T) -> Checked<Option<Vec<u8>>>,
+    ) -> Checked<()> {
+        let threads = threads.min(self.blocks.len());
+        if threads > 1 {
+            return self.blocks_on(threads, make, take);
+        }
         let mut decoder = Decoder::new();
         for number in 0..self.blocks.len() {
             self.decode(number, &mut decoder)?;
-            self.give(number, &decoder.raw, take)?;
+            let made = make(number, &mut decoder.raw)?;
+            if let Some(raw) = take(number, made)? {
+                decoder.raw = raw;
+            }
         }
         Ok(())
     }
 
     /// Thread `t` decodes every block whose number is `t` modulo the threads; the caller takes from them in turn.
-    fn load_on(&self, threads: usize, take: &mut Take<'_>) -> Checked<()> {
+    fn blocks_on<T: Send>(
+        &self,
+        threads: usize,
+        make: &(impl Fn(usize, &mut Vec<u8>) -> Checked<T> + Sync),
+        take: &mut impl FnMut(usize, T) -> Checked<Option<Vec<u8>>>,
+    ) -> Checked<()> {
         std::thread::scope(|scope| {
             // The lanes die with this closure, before the scope joins: a thread that still sends is told so.
             let mut lanes = Vec::with_capacity(threads);
             for first in 0..threads {
-                let (full, decoded) = sync_channel(BLOCKS_AHEAD);
+                let (full, made) = sync_channel(BLOCKS_AHEAD);
                 let (empty, returned) = sync_channel(BLOCKS_AHEAD + 2);
-                scope.spawn(move || self.work(first, threads, &full, &returned));
-                lanes.push((decoded, empty));
+                scope.spawn(move || self.work((first, threads), make, &full, &returned));
+                lanes.push((made, empty));
             }
             for number in 0..self.blocks.len() {
-                let (decoded, empty) = &lanes[number % threads];
-                let raw = decoded
-                    .recv()
-                    .expect("a thread decodes until it failed or all was taken")?;
-                self.give(number, &raw, take)?;
-                // Full or closed: the buffer is freed instead of used again.
-                let _ = empty.try_send(raw);
+                let (made, empty) = &lanes[number % threads];
+                let made = made.recv().expect("a thread works until it failed or all was taken")?;
+                if let Some(raw) = take(number, made)? {
+                    // Full or closed: the buffer is freed instead of used again.
+                    let _ = empty.try_send(raw);
+                }
             }
             Ok(())
         })
     }
 
     /// What one thread does.
-    fn work(&self, first: usize, step: usize, full: &SyncSender<Checked<Vec<u8>>>, returned: &Receiver<Vec<u8>>) {
+    fn work<T>(
+        &self,
+        (first, step): (usize, usize),
+        make: &impl Fn(usize, &mut Vec<u8>) -> Checked<T>,
+        full: &SyncSender<Checked<T>>,
+        returned: &Receiver<Vec<u8>>,
+    ) {
         let mut decoder = Decoder::new();
         for number in (first..self.blocks.len()).step_by(step) {
-            decoder.raw = returned.try_recv().unwrap_or_default();
+            if let Ok(raw) = returned.try_recv() {
+                decoder.raw = raw;
+            }
             let decoded = self.decode(number, &mut decoder);
-            let failed = decoded.is_err();
-            let sent = full.send(decoded.map(|()| std::mem::take(&mut decoder.raw)));
+            let made = decoded.and_then(|()| make(number, &mut decoder.raw));
+            let failed = made.is_err();
+            let sent = full.send(made);
             if failed || sent.is_err() {
                 return;
             }
@@ -224,23 +277,24 @@ impl<'b> Reader<'b> {
         check_crc(row.offset, row.length(), &part, raw_crc, u32_at(head, RAW_CRC))
     }
 
-    /// Gives the entries of a decoded block to the caller.
-    fn give(&self, number: usize, raw: &[u8], take: &mut Take<'_>) -> Checked<()> {
-        let row = &self.blocks[number];
-        let mut rest = raw;
-        for index in 0..row.entries {
-            let (key, value, after) = split_entry(rest).ok_or_else(|| {
-                let why = format!("its entry {index} is longer than the block");
-                damaged(row.offset, row.length(), format!("block {number}"), why)
-            })?;
-            take(key, value).map_err(SnapshotError::Refused)?;
-            rest = after;
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let why = format!("{} bytes follow its last entry", rest.len());
-        Err(damaged(row.offset, row.length(), format!("block {number}"), why))
+    /// The entries of a decoded block, and an error in the place of the first that is not right.
+    fn entries<'r>(&self, number: usize, raw: &'r [u8]) -> impl Iterator<Item = Checked<(&'r [u8], &'r [u8])>> {
+        let row = self.blocks[number];
+        let bad = move |why: String| damaged(row.offset, row.length(), format!("block {number}"), why);
+        let (mut rest, mut index) = (raw, 0);
+        std::iter::from_fn(move || {
+            if index < row.entries {
+                let split = split_entry(rest);
+                // Behind an entry that is too long there is nothing to be found.
+                rest = split.map_or(&[][..], |(.., after)| after);
+                let entry = split.map(|(key, value, _)| (key, value));
+                let entry = entry.ok_or_else(|| bad(format!("its entry {index} is longer than the block")));
+                index = if entry.is_ok() { index + 1 } else { row.entries };
+                return Some(entry);
+            }
+            let left = std::mem::take(&mut rest).len();
+            (left > 0).then(|| Err(bad(format!("{left} bytes follow its last entry"))))
+        })
     }
 }
 

@@ -20,11 +20,13 @@
 //!
 //! Keys are placed by a seeded hash, so nobody outside can choose colliding keys; equal hashes share a collision
 //! piece below the last level. The seed is told ([`Trie::seed`]) because entries that are put in the order of
-//! [`Trie::iter`] touch memory in order: loading a snapshot that way is several times faster.
+//! [`Trie::iter`] touch memory in order: loading a snapshot that way is several times faster, and [`Bulk`] builds from
+//! it on several threads.
 //!
 //! `raw` holds every pointer; here, `unsafe` is only where something is freed or changed in place, with the reason why
 //! nobody can reach it.
 
+mod bulk;
 mod pins;
 mod raw;
 
@@ -39,6 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
 
+pub use bulk::{Bulk, Disorder, Part};
 use pins::{Pin, Pins};
 use raw::{Piece, Slot};
 

@@ -185,6 +185,13 @@ impl Slot {
         unsafe { std::slice::from_raw_parts(self.pointer::<u8>().add(BRANCH_HEAD).cast::<Slot>(), count) }
     }
 
+    /// A branch's children with their indices.
+    pub fn numbered_children(self) -> impl Iterator<Item = (u32, Slot)> {
+        let bitmap = self.head().bitmap;
+        let indices = (0..u32::BITS).filter(move |index| bitmap & 1 << index != 0);
+        indices.zip(self.children().iter().copied())
+    }
+
     fn place(bitmap: u32, index: u32) -> usize {
         (bitmap & ((1 << index) - 1)).count_ones() as usize
     }

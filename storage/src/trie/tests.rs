@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use proptest::prelude::*;
 
-use super::{Checkpoint, Reader, Trie, Version};
+use super::{Bulk, Checkpoint, Disorder, Part, Reader, Trie, Version, sip};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -273,6 +273,68 @@ fn a_checkpoint_belongs_to_its_trie() {
     let (mut one, mut other) = (Trie::new(1), Trie::new(1));
     let (_kept, foreign) = (one.checkpoint(), other.checkpoint());
     one.rollback(foreign);
+}
+
+/// A part's own or the trie's hash, seed bound.
+type Hash = fn(&[u8]) -> u64;
+
+/// Entries in trie order, cut into parts at those places.
+fn joined(hash: Hash, empty: Trie, entries: &[(&[u8], &[u8])], cuts: &[usize]) -> Result<Trie, Disorder> {
+    let mut bulk = Bulk::new(empty.seed());
+    let mut from = 0;
+    for to in cuts.iter().copied().chain([entries.len()]) {
+        bulk.push(Part::with_hash(entries[from..to].iter().copied(), hash)?)?;
+        from = to;
+    }
+    Ok(bulk.fill(empty))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
+
+    /// However the entries of a trie are cut into parts, joining them gives the same trie; it can be changed, and
+    /// frees what it holds.
+    #[test]
+    fn parts_join_to_the_same_trie(
+        keys in prop::collection::btree_set(prop::collection::vec(0u8..6, 0..5), 0..if cfg!(miri) { 30 } else { 300 }),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        colliding in any::<bool>(),
+    ) {
+        let (hash, empty): (Hash, fn() -> Trie) = match colliding {
+            true => (|key| weak(0, key), || Trie::with_hash(0, weak)),
+            false => (|key| sip(7, key), || Trie::new(7)),
+        };
+        let mut one_by_one = empty();
+        keys.iter().for_each(|key| one_by_one.put(key, &[b"value of ", key]));
+        let entries: Vec<_> = one_by_one.iter().collect();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(entries.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut trie = joined(hash, empty(), &entries, &cuts).unwrap();
+        prop_assert_eq!((trie.len(), trie.bytes()), (one_by_one.len(), one_by_one.bytes()));
+        prop_assert!(trie.iter().eq(entries.iter().copied()));
+        for key in &keys {
+            prop_assert_eq!(trie.get(key), one_by_one.get(key));
+        }
+        for (number, key) in keys.iter().enumerate() {
+            match number % 3 {
+                0 => prop_assert!(trie.remove(key)),
+                1 => trie.put(key, &[b"another"]),
+                _ => trie.put(&[&key[..], b"and more"].concat(), &[b"new"]),
+            }
+        }
+        let reader = trie.reader();
+        prop_assert_eq!(reader.iter().count(), reader.len());
+        // The wrong order, within a part and between two, is refused.
+        if let [first, .., last] = entries[..] && hash(first.0) != hash(last.0) {
+            prop_assert!(joined(hash, empty(), &[last, first], &[]).is_err());
+            prop_assert!(joined(hash, empty(), &[last, first], &[1]).is_err());
+        }
+        // So is a key that is there twice.
+        if let [.., last] = entries[..] {
+            prop_assert!(joined(hash, empty(), &[last, last], &[]).is_err());
+            prop_assert!(joined(hash, empty(), &[last, last], &[1]).is_err());
+        }
+    }
 }
 
 /// Readers on their own threads follow a writer; each version's entries all say the same number.
