@@ -227,6 +227,14 @@ impl Log {
         }
     }
 
+    /// Has the manifest say how far the log led, if that is surely on the disk.
+    fn note_end(&self) -> io::Result<()> {
+        match self.store.options.access {
+            Access::Log { sync: false, .. } => Ok(()),
+            _ => self.store.update(|manifest| manifest.reached = self.durable),
+        }
+    }
+
     /// A batch without records: whatever is found missing before it was durable.
     fn close_mark(&mut self) -> Option<LogWrite> {
         if !self.wrote || self.in_flight.is_some() || !self.open.is_empty() {
@@ -257,7 +265,7 @@ impl Drop for Log {
         }
         if let Some(mark) = self.close_mark() {
             // Nothing was promised about it: without the mark, the end is as sure as after a crash.
-            let _ = mark.perform();
+            let _ = mark.perform().and_then(|_| self.note_end());
         }
     }
 }

@@ -33,14 +33,14 @@ fn workload(layout: Layout) -> Trace {
     };
     let mut server = start();
     for round in 0..3 {
-        server.append_to((round + 1) * 50, &[5, 1, 4, 9, 5]);
+        server.append_to((round + 1) * 50, &[5, 4, 5, 9, 5]);
         server.snapshot();
         server.append(2);
     }
     server.stop();
 
     let mut server = start();
-    server.append_to(190, &[5, 5, 1, 6]);
+    server.append_to(190, &[5, 5, 4, 5]);
     server.kill();
 
     let mut server = start();
