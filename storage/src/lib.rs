@@ -4,6 +4,7 @@
 pub mod zxid;
 pub use zxid::Zxid;
 mod ahead;
+pub mod apache;
 mod buffer;
 pub mod check;
 pub mod disk;
