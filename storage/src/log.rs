@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::Zxid;
 pub use crate::buffer::AlignedBuffer;
+use crate::disk::Access;
 use crate::format::{self, BATCHES, SegmentHeader};
 pub use crate::reader::{LogItem, LogReader, Verdict};
 use crate::record::OpenBatch;
