@@ -238,9 +238,6 @@ impl Log {
 
     /// A batch without records: whatever is found missing before it was durable.
     fn close_mark(&mut self) -> Option<LogWrite> {
-        if !self.wrote || self.in_flight.is_some() || !self.open.is_empty() {
-            return None;
-        }
         let file = Arc::clone(self.tail.segment.as_ref()?);
         let mark = OpenBatch::new(AlignedBuffer::with_capacity(BUFFER), self.durable, self.tail.chain);
         if !file.is_prepared() || self.tail.offset + mark.file_bytes() > file.bytes() {
@@ -264,9 +261,12 @@ impl Drop for Log {
         if std::thread::panicking() {
             return;
         }
-        if let Some(mark) = self.close_mark() {
-            // Nothing was promised about it: without the mark, the end is as sure as after a crash.
-            let _ = mark.perform().and_then(|_| self.note_end());
+        if !self.wrote || self.in_flight.is_some() || !self.open.is_empty() {
+            return;
         }
+        // Nothing was promised about either: without them, the end is as sure as after a crash. A full segment has no
+        // room for the mark; then the manifest alone tells.
+        let marked = self.close_mark().map_or(Ok(()), |mark| mark.perform().map(drop));
+        let _ = marked.and_then(|()| self.note_end());
     }
 }

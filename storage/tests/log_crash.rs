@@ -95,9 +95,9 @@ struct Sweep {
 
 /// Of the recoveries that do the same operations, so many are cut; of all of them, each so many-th.
 const RECOVERIES_ALIKE: u64 = 3;
-const RECOVERIES_EVERY: u64 = 199;
+const RECOVERIES_EVERY: u64 = 149;
 /// Of the images, each so many-th lives on and is cut again.
-const SECOND_LIVES_EVERY: u64 = 397;
+const SECOND_LIVES_EVERY: u64 = 79;
 
 impl Sweep {
     fn run(layout: Layout, random: u64) -> Counts {
