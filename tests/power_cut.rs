@@ -186,6 +186,8 @@ fn cut_again_and_again(disk: &mut Ext4, engine: Engine, lines: &[&str], rounds: 
     ]);
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let mut server = RingServer::launch(engine, &lines);
+    // The port is open before the store is: only a session says that the server serves.
+    drop(RawClient::open(server.address(), &Attach::default()));
     let mut ledgers: Vec<Ledger> = (0..WRITERS).map(Ledger::new).collect();
     let (mut highest, mut acknowledged) = (0, 0);
     for round in 0..rounds {

@@ -97,7 +97,7 @@ struct Sweep {
 const RECOVERIES_ALIKE: u64 = 3;
 const RECOVERIES_EVERY: u64 = 149;
 /// Of the images, each so many-th lives on and is cut again.
-const SECOND_LIVES_EVERY: u64 = 79;
+const SECOND_LIVES_EVERY: u64 = 61;
 
 impl Sweep {
     fn run(layout: Layout, random: u64) -> Counts {

@@ -134,10 +134,19 @@ impl Stored {
         Ok((report, seen))
     }
 
-    /// Its files, but for the lock.
+    /// Its files, but for the lock and what a killed server left under temporary names.
     pub fn files(&self) -> Vec<PathBuf> {
-        let files = self.image.files.keys().filter(|path| !path.ends_with("lock"));
+        let passing = |path: &Path| path.ends_with("lock") || path.extension().is_some_and(|ending| ending == "tmp");
+        let files = self.image.files.keys().filter(|path| !passing(path));
         files.cloned().collect()
+    }
+
+    /// Whether a range of a file holds all of the last batch of a killed server.
+    pub fn covers_last_batch(&self, path: &Path, range: &Range<usize>) -> bool {
+        let covers = |(file, batch): &(PathBuf, Range<usize>)| {
+            file == path && range.start <= batch.start && range.end >= batch.end
+        };
+        self.last_batch.as_ref().is_some_and(covers)
     }
 
     /// Whether a range of a file touches the last batch of a killed server.
