@@ -43,9 +43,9 @@ fn build() -> PathBuf {
         .env("RUSTFLAGS", FLAGS)
         .env("CARGO_TARGET_DIR", &directory)
         .args(["build", "--release", "--locked", "--target", &triple]);
-    TARGETS
-        .iter()
-        .for_each(|(target, _)| drop(command.args(["--bin", target])));
+    for (target, _) in TARGETS {
+        command.args(["--bin", target]);
+    }
     let built = command.output().expect("cargo");
     let said = String::from_utf8_lossy(&built.stderr);
     assert!(
