@@ -393,7 +393,8 @@ impl Known<'_> {
             target: &mut Nobody,
             progress,
         };
-        load_one(&bytes, zxid, self.threads, &mut counting).map_err(|error| format!("{}: {error}", path.display()))
+        load_one(&bytes, self.manifest, zxid, self.threads, &mut counting)
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// Where the log leads from a state, and whether that is as far as the log goes.

@@ -276,6 +276,7 @@ impl Engine {
             .map_err(fail("rename to"))?;
         let list = |manifest: &mut Manifest| {
             manifest.snapshots.push(zxid);
+            manifest.sums.insert(zxid, summary.sum);
             manifest.snapshots.sort();
         };
         let listed = store.update(list);
@@ -495,15 +496,10 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
             state,
         });
     };
-    if recover::is_useless(&last, state) {
+    if recover::is_useless(&last) {
         return drop_empty(store, state, &last);
     }
-    let reached = if last.batches == 0 {
-        last.header.base
-    } else {
-        last.logged
-    };
-    let segment = if reached == state {
+    let segment = if last.logged == state {
         let segment = SegmentFile::reopen(Arc::clone(store), last.header.clone());
         Some(Arc::new(segment.map_err(failed("open", &last.path))?))
     } else {

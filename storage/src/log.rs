@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::Zxid;
 pub use crate::buffer::AlignedBuffer;
+use crate::disk::Access;
 use crate::format::{self, BATCHES, SegmentHeader};
 pub use crate::reader::{LogItem, LogReader, Verdict};
 use crate::record::OpenBatch;
@@ -231,11 +232,16 @@ impl Log {
         }
     }
 
+    /// Has the manifest say how far the log led, if that is surely on the disk.
+    fn note_end(&self) -> io::Result<()> {
+        match self.store.options.access {
+            Access::Log { sync: false, .. } => Ok(()),
+            _ => self.store.update(|manifest| manifest.reached = self.durable),
+        }
+    }
+
     /// A batch without records: whatever is found missing before it was durable.
     fn close_mark(&mut self) -> Option<LogWrite> {
-        if !self.wrote || self.in_flight.is_some() || !self.open.is_empty() {
-            return None;
-        }
         let file = Arc::clone(self.tail.segment.as_ref()?);
         let mark = OpenBatch::new(AlignedBuffer::with_capacity(BUFFER), self.durable, self.tail.chain);
         if !file.is_prepared() || self.tail.offset + mark.file_bytes() > file.bytes() {
@@ -260,9 +266,12 @@ impl Drop for Log {
         if std::thread::panicking() {
             return;
         }
-        if let Some(mark) = self.close_mark() {
-            // Nothing was promised about it: without the mark, the end is as sure as after a crash.
-            let _ = mark.perform();
+        if !self.wrote || self.in_flight.is_some() || !self.open.is_empty() {
+            return;
         }
+        // Nothing was promised about either: without them, the end is as sure as after a crash. A full segment has no
+        // room for the mark; then the manifest alone tells.
+        let marked = self.close_mark().map_or(Ok(()), |mark| mark.perform().map(drop));
+        let _ = marked.and_then(|()| self.note_end());
     }
 }

@@ -3,7 +3,10 @@
 //! A text file in the data directory, replaced as a whole (written aside, synced, renamed, directory synced). A segment
 //! is listed before the first batch is written to it; a snapshot is listed after it is whole; both are taken off the
 //! list before they are removed. So an unlisted file is what an interrupted step left, and holds nothing acknowledged.
+//! Also here: which snapshot is meant (its sum), and how far the log led when it was last closed in order, so that an
+//! older copy of its last segment is seen.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Zxid;
@@ -41,6 +44,10 @@ pub struct Manifest {
     pub generation: u64,
     /// Snapshots, oldest first.
     pub snapshots: Vec<Zxid>,
+    /// The sums of the listed snapshots, as [`crate::snapshot::Summary::sum`]; others may be left from before.
+    pub sums: BTreeMap<Zxid, u32>,
+    /// How far the log led when it was last closed in order: it never leads less far again.
+    pub reached: Zxid,
     /// Segments, oldest first, their numbers without a gap.
     pub segments: Vec<ListedSegment>,
 }
@@ -52,6 +59,8 @@ impl Manifest {
             store,
             generation: 0,
             snapshots: Vec::new(),
+            sums: BTreeMap::new(),
+            reached: Zxid::ZERO,
             segments: Vec::new(),
         }
     }
@@ -63,7 +72,11 @@ impl Manifest {
             self.store, self.generation
         );
         for zxid in &self.snapshots {
-            writeln!(text, "snapshot {:016x}", zxid.0).expect("a string takes all");
+            let sum = self.sums.get(zxid).map(|sum| format!(" {sum:08x}")).unwrap_or_default();
+            writeln!(text, "snapshot {:016x}{sum}", zxid.0).expect("a string takes all");
+        }
+        if self.reached > Zxid::ZERO {
+            writeln!(text, "reached {:016x}", self.reached.0).expect("a string takes all");
         }
         for segment in &self.segments {
             let ListedSegment { number, first, base } = segment;
@@ -107,6 +120,12 @@ impl Manifest {
             ["store", store] => self.store = hex(store)?,
             ["generation", generation] => self.generation = generation.parse().ok()?,
             ["snapshot", zxid] => self.snapshots.push(Zxid(hex(zxid)?)),
+            ["snapshot", zxid, sum] => {
+                let zxid = Zxid(hex(zxid)?);
+                self.snapshots.push(zxid);
+                self.sums.insert(zxid, u32::from_str_radix(sum, 16).ok()?);
+            }
+            ["reached", zxid] => self.reached = Zxid(hex(zxid)?),
             ["segment", number, first, base] => {
                 let (first, base) = (Zxid(hex(first)?), Zxid(hex(base)?));
                 let number = number.parse().ok()?;
@@ -133,6 +152,8 @@ mod tests {
             store: 0xabc,
             generation: 12,
             snapshots: vec![Zxid(5), Zxid::new(1, 2)],
+            sums: BTreeMap::from([(Zxid::new(1, 2), 0x0a)]),
+            reached: Zxid::new(1, 7),
             segments: vec![segment(3, Zxid(4), Zxid(3)), segment(4, Zxid::new(1, 1), Zxid(9))],
         }
     }
@@ -142,7 +163,7 @@ mod tests {
         let text = String::from_utf8(sample().encode()).unwrap();
         let (body, crc) = text.split_at(text.len() - 16);
         let want = "ringkeeper manifest 1\nstore 0000000000000abc\ngeneration 12\nsnapshot 0000000000000005\n\
-                    snapshot 0000000100000002\nsegment 3 0000000000000004 0000000000000003\n\
+                    snapshot 0000000100000002 0000000a\nreached 0000000100000007\nsegment 3 0000000000000004 0000000000000003\n\
                     segment 4 0000000100000001 0000000000000009\n";
         assert_eq!(body, want);
         assert_eq!(crc, "crc32c decfe8c5\n");

@@ -6,7 +6,7 @@
 //! | left behind | by a crash while | becomes |
 //! |---|---|---|
 //! | `*.tmp` | a segment, snapshot or manifest was made, or an import ended | removed |
-//! | unlisted segment without a batch, newest | a segment was begun | removed |
+//! | segment without a batch, newest | a segment was begun | removed |
 //! | unlisted segment older than all listed ones | purging | removed |
 //! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted`, removed by the next start |
 //! | torn last batch | a batch was written | overwritten with zeros, and reported |
@@ -127,18 +127,21 @@ pub(crate) fn recover(
         // Only a snapshot that was passed over can be newer than the state, and the log does not reach it.
         return Err(damaged_snapshot(&known, newest, recovered));
     }
+    if recovered.state < manifest.reached {
+        return Err(fallen_short(&known, recovered));
+    }
     if let Some(last) = &recovered.last {
         recovered.report.log_behind = Some(last.logged).filter(|logged| *logged < recovered.state);
-        recovered.report.dropped = is_useless(last, recovered.state).then(|| last.path.clone());
+        recovered.report.dropped = is_useless(last).then(|| last.path.clone());
     }
     recovered.report.zxid = recovered.state;
     Ok(())
 }
 
-/// A segment that was begun for a record that never came, and behind which a snapshot lies by now: it goes, and the next
-/// one continues its predecessor.
-pub(crate) fn is_useless(last: &Before, state: Zxid) -> bool {
-    last.batches == 0 && last.header.base != state
+/// A segment that was begun for a batch that never came: it goes, and the next one continues its predecessor. Going on
+/// in it would end the log where the next batch is larger than it: the segment for that one would need the same name.
+pub(crate) fn is_useless(last: &Before) -> bool {
+    last.batches == 0
 }
 
 /// Every listed file is there, and each segment is the one that was listed.
@@ -309,7 +312,7 @@ fn load_snapshot(known: &Known<'_>, target: &mut dyn Recover, recovered: &mut Re
             path: path.clone(),
             error,
         })?;
-        match load_one(&bytes, *zxid, threads, target) {
+        match load_one(&bytes, manifest, *zxid, threads, target) {
             Ok(entries) => {
                 recovered.state = *zxid;
                 recovered.report.snapshot = Some(LoadedSnapshot {
@@ -340,18 +343,26 @@ fn load_snapshot(known: &Known<'_>, target: &mut dyn Recover, recovered: &mut Re
 /// One snapshot's bytes into the target; gives the count of its entries.
 pub(crate) fn load_one(
     bytes: &[u8],
+    manifest: &Manifest,
     zxid: Zxid,
     threads: usize,
     target: &mut dyn Recover,
 ) -> Result<u64, snapshot::SnapshotError> {
     let reader = snapshot::Reader::open(bytes)?;
+    let another = |why: String| snapshot::SnapshotError::Damaged {
+        offset: 0,
+        length: bytes.len() as u64,
+        part: "the file".into(),
+        why,
+    };
     if reader.zxid() != zxid {
-        return Err(snapshot::SnapshotError::Damaged {
-            offset: 0,
-            length: bytes.len() as u64,
-            part: "the file".into(),
-            why: format!("it is the snapshot of zxid {}, under the name of {zxid}", reader.zxid()),
-        });
+        let why = format!("it is the snapshot of zxid {}, under the name of {zxid}", reader.zxid());
+        return Err(another(why));
+    }
+    if manifest.sums.get(&zxid).is_some_and(|sum| *sum != reader.sum()) {
+        return Err(another(
+            "it is whole, but not the one that was listed: another server's".into(),
+        ));
     }
     let refused = snapshot::SnapshotError::Refused;
     target
@@ -477,6 +488,25 @@ fn stopped(stop: Stop, path: &Path, known: &Known<'_>, state: Zxid) -> OpenError
             reason,
             way_out: Box::new(WayOut::Log(known.remains(Some(state.next())))),
         },
+    }
+}
+
+/// The log leads less far than when it was closed in order.
+fn fallen_short(known: &Known<'_>, recovered: &Recovered) -> OpenError {
+    let reached = known.manifest.reached;
+    let (file, offset) = match &recovered.last {
+        Some(last) => (last.path.clone(), last.end),
+        None => (known.places.data.join(MANIFEST), 0),
+    };
+    OpenError::Corrupt {
+        file,
+        offset,
+        after: Some(recovered.state),
+        reason: format!(
+            "the log led to zxid {reached} when it was closed, and ends here now: its end is gone, or an older copy of \
+             the file was put back"
+        ),
+        way_out: Box::new(WayOut::Log(known.remains(Some(reached)))),
     }
 }
 

@@ -112,7 +112,7 @@ impl Known<'_> {
 
     fn load(&self, zxid: Zxid, target: &mut dyn Recover) -> bool {
         let bytes = self.places.disk.map(&self.places.data.join(snapshot_name(zxid)));
-        bytes.is_ok_and(|bytes| load_one(&bytes, zxid, self.threads, target).is_ok())
+        bytes.is_ok_and(|bytes| load_one(&bytes, self.manifest, zxid, self.threads, target).is_ok())
     }
 
     /// Goes on from the state as far as the log leads; gives how many listed segments were passed.

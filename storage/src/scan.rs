@@ -144,7 +144,7 @@ impl<'a> SegmentScan<'a> {
         }
         let length = (header.bytes as usize).div_ceil(SECTOR_DATA) * SECTOR;
         let sectors = &self.bytes[self.offset as usize..][..length];
-        self.check_sectors(sectors, end, &header)?;
+        self.check_sectors(sectors, &header)?;
         let batch = Batch::new(header, self.offset, sectors);
         batch
             .check(self.last, self.chain)
@@ -152,7 +152,7 @@ impl<'a> SegmentScan<'a> {
         Ok(batch)
     }
 
-    fn check_sectors(&self, sectors: &[u8], end: u64, header: &BatchHeader) -> Result<(), End> {
+    fn check_sectors(&self, sectors: &[u8], header: &BatchHeader) -> Result<(), End> {
         let mut missing = false;
         for (at, sector) in sectors.chunks_exact(SECTOR).enumerate() {
             let offset = self.offset + (at * SECTOR) as u64;
@@ -163,7 +163,8 @@ impl<'a> SegmentScan<'a> {
             }
         }
         if missing {
-            return Err(self.survey(end, Some(header)));
+            // From the end of its data on: a crash leaves the padding zero, too.
+            return Err(self.survey(self.offset + sectors.len() as u64, Some(header)));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! | 1. take a zero-filled, synced spare | a temporary file | removes it |
 //! | 2. write the header, synced | the same | removes it |
 //! | 3. rename it, sync the directory | a segment without a batch that the manifest does not list | removes it |
-//! | 4. list it in the manifest, synced | a listed segment without a batch | goes on in it |
+//! | 4. list it in the manifest, synced | a listed segment without a batch | takes it off the manifest and removes it |
 //! | 5. batches | see `scan` | |
 //!
 //! Invariant: no batch is written before step 4, so a segment that is not listed holds nothing acknowledged.

@@ -71,6 +71,8 @@ struct State {
     locked: BTreeSet<PathBuf>,
     fails_after: Option<usize>,
     capacity: Option<u64>,
+    unreadable: BTreeSet<PathBuf>,
+    random: Option<u64>,
 }
 
 impl SimDisk {
@@ -104,6 +106,21 @@ impl SimDisk {
     /// Bytes of all files.
     pub fn used(&self) -> u64 {
         self.0.lock().used()
+    }
+
+    /// Reading this file, or listing this directory, fails with EIO from now on.
+    pub fn fail_reads_of(&self, path: &Path) {
+        self.0.lock().unreadable.insert(path.to_path_buf());
+    }
+
+    /// What [`Disk::random`] gives; a constant if this is never called.
+    pub fn set_random(&self, random: u64) {
+        self.0.lock().random = Some(random);
+    }
+
+    /// The process that had the disk was killed: its locks are gone, its unsynced writes may still arrive.
+    pub fn process_killed(&self) {
+        self.0.lock().locked.clear();
     }
 
     /// What the disk held at first, and all that was done since.
@@ -157,6 +174,18 @@ impl State {
             0 => bytes,
             _ => (bytes - lacking) / SECTOR * SECTOR,
         }
+    }
+
+    fn check_readable(&self, path: &Path) -> io::Result<()> {
+        match self.unreadable.contains(path) {
+            true => Err(io::Error::from_raw_os_error(libc::EIO)),
+            false => Ok(()),
+        }
+    }
+
+    fn readable(&self, path: &Path) -> io::Result<&Arc<Vec<u8>>> {
+        self.check_readable(path)?;
+        Ok(&self.files[self.find(path)?])
     }
 }
 
@@ -225,6 +254,7 @@ impl Disk for SimDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let state = self.0.lock();
+        state.check_readable(directory)?;
         let inside = state.names.keys().filter(|path| path.parent() == Some(directory));
         Ok(inside
             .filter_map(|path| path.file_name()?.to_str().map(String::from))
@@ -233,12 +263,12 @@ impl Disk for SimDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.0.lock();
-        Ok(state.files[state.find(path)?].to_vec())
+        Ok(state.readable(path)?.to_vec())
     }
 
     fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         let state = self.0.lock();
-        let file = &state.files[state.find(path)?];
+        let file = state.readable(path)?;
         Ok(file[..limit.min(file.len())].to_vec())
     }
 
@@ -322,7 +352,7 @@ impl Disk for SimDisk {
     }
 
     fn random(&self) -> io::Result<u64> {
-        Ok(0x5eed)
+        Ok(self.0.lock().random.unwrap_or(0x5eed))
     }
 
     fn free(&self, _directory: &Path) -> io::Result<Option<u64>> {
@@ -350,6 +380,11 @@ impl Pending {
     /// How many sectors it touches.
     pub fn sectors(&self) -> usize {
         (self.offset + self.bytes.len()).div_ceil(SECTOR) - self.offset / SECTOR
+    }
+
+    /// Whether it fills a new file with zeros, from its begin.
+    pub fn fills(&self) -> bool {
+        self.offset == 0 && self.bytes.iter().all(|byte| *byte == 0)
     }
 
     fn apply(&self, file: &mut Arc<Vec<u8>>, arrived: &dyn Fn(usize) -> bool) {

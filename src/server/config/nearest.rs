@@ -8,7 +8,10 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         return Some(right);
     }
     let lower = name.to_lowercase();
+    // What is longer or shorter by more than may be wrong is further away than that: a name of kilobytes costs nothing.
+    let alike_long = |key: &&keys::Key| key.name.len().abs_diff(lower.chars().count()) <= allowed(name);
     keys::all()
+        .filter(alike_long)
         .map(|key| (distance(&lower, &key.name.to_lowercase()), key.name))
         .min()
         .filter(|(distance, _)| *distance <= allowed(name))

@@ -22,6 +22,7 @@ pub struct Reader<'b> {
     blocks: Vec<BlockRow>,
     entries: u64,
     raw_bytes: u64,
+    sum: u32,
 }
 
 /// A block as the index has it.
@@ -105,6 +106,7 @@ impl<'b> Reader<'b> {
             header_crc,
             entries: blocks.iter().map(|row| u64::from(row.entries)).sum(),
             raw_bytes: blocks.iter().map(|row| u64::from(row.raw_length)).sum(),
+            sum: u32_at(trailer, format::trailer::CRC),
             blocks,
         };
         let said = (
@@ -131,6 +133,11 @@ impl<'b> Reader<'b> {
     /// The meta bytes.
     pub fn meta(&self) -> &'b [u8] {
         self.meta
+    }
+
+    /// The last checksum, as [`super::Summary::sum`].
+    pub fn sum(&self) -> u32 {
+        self.sum
     }
 
     /// How many entries there are.

@@ -20,6 +20,8 @@ pub struct Summary {
     pub file_bytes: u64,
     /// Blocks.
     pub blocks: u64,
+    /// The last checksum, which all others of the file go into: tells the snapshot from every other.
+    pub sum: u32,
 }
 
 impl fmt::Display for Summary {
@@ -191,6 +193,7 @@ impl Writer<'_> {
         put_u32(&mut trailer, CRC, crc);
         self.put(&trailer)?;
         self.out.flush()?;
+        self.summary.sum = crc;
         Ok(self.summary)
     }
 }

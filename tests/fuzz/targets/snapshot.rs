@@ -1,0 +1,4 @@
+//! Any bytes as a snapshot: read as they are, and once more with their checksums made right.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::snapshot::read_any(bytes));
