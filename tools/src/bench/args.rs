@@ -86,7 +86,7 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// failover: starts a server; {port} and {dir} stay the same when it is started again. Once per server; without
-    /// {port} the servers are those of --hosts, in order
+    /// {port} the servers are those of --hosts, in order. floor: is measured beside the echo
     #[arg(long)]
     pub server: Vec<String>,
     /// failover: seconds between kills

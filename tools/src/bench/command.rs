@@ -46,8 +46,7 @@ pub struct FloorArgs {
     /// The directory whose disk is measured
     #[arg(long, default_value = ".")]
     pub below: PathBuf,
-    /// Measure this server beside the echo, check that its frames have the echo's sizes, and print the ratios. It is
-    /// started once more and given as CMD's with the option of the failover preset
+    /// The load, and with --server CMD a server that is measured beside the echo
     #[command(flatten)]
     pub load: RunArgs,
 }
@@ -68,7 +67,9 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
     if args.preset == Some(Preset::Failover) {
         servers = failover::start(&args.server, &steps[0].plan.addresses, Path::new("."))?;
         let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
-        steps.iter_mut().for_each(|step| step.plan.addresses = addresses.clone());
+        steps
+            .iter_mut()
+            .for_each(|step| step.plan.addresses = addresses.clone());
     } else if !args.server.is_empty() {
         return Err("--server belongs to --preset failover".into());
     }
@@ -124,7 +125,11 @@ fn show(args: &RunArgs, syncs: &Syncs, results: &[(Step, Outcome)], acts: &[Act]
         if !acts.is_empty() {
             all[0]["failover"] = failover::json(acts, &outages);
         }
-        let value = if all.len() == 1 { all.remove(0) } else { json!({"steps": all}) };
+        let value = if all.len() == 1 {
+            all.remove(0)
+        } else {
+            json!({"steps": all})
+        };
         println!("{value}");
     } else if !acts.is_empty() {
         print!("{}", failover::table(&outages));
@@ -210,12 +215,20 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
     let (mut a, mut b): (Vec<Round>, Vec<Round>) = (Vec::new(), Vec::new());
     for number in 1..=args.rounds {
         for (name, command, rounds) in [("A", &args.a, &mut a), ("B", &args.b, &mut b)] {
-            let round = comparison::round(&steps, command, &args.below).map_err(|error| format!("'{command}': {error}"))?;
+            let round =
+                comparison::round(&steps, command, &args.below).map_err(|error| format!("'{command}': {error}"))?;
             if number == 1 {
                 announce_side(name, &round.syncs, args.load.json);
             }
-            let shown = round.figures.iter().take(2).map(|(name, value)| format!("{} {name}", comparison::short(*value)));
-            eprintln!("zk-bench: round {number} {name}: {}", shown.collect::<Vec<_>>().join(", "));
+            let shown = round
+                .figures
+                .iter()
+                .take(2)
+                .map(|(name, value)| format!("{} {name}", comparison::short(*value)));
+            eprintln!(
+                "zk-bench: round {number} {name}: {}",
+                shown.collect::<Vec<_>>().join(", ")
+            );
             rounds.push(round);
         }
     }
@@ -233,7 +246,10 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
             let warnings = rounds.iter().flat_map(|round| &round.warnings);
             let warnings: std::collections::BTreeSet<&String> = warnings.collect();
             // Digits differ from round to round; the first of each kind is enough.
-            warnings.iter().take(3).for_each(|warning| println!("WARNING ({name}): {warning}"));
+            warnings
+                .iter()
+                .take(3)
+                .for_each(|warning| println!("WARNING ({name}): {warning}"));
         }
     }
     match &args.load.plot {
@@ -278,7 +294,11 @@ fn plot_compared(path: &Path, args: &CompareArgs, steps: &[Step], a: &[Round], b
     let (name_a, name_b) = (name(&args.a, "A"), name(&args.b, "B"));
     let chart = Chart {
         title: format!("{name_a} and {name_b}"),
-        subtitle: format!("medians of {} rounds in turn; the first load: {}", args.rounds, steps[0].plan.line()),
+        subtitle: format!(
+            "medians of {} rounds in turn; the first load: {}",
+            args.rounds,
+            steps[0].plan.line()
+        ),
         panels: figures::sweep(&[(&name_a, medians(a)), (&name_b, medians(b))]),
     };
     write_plot(path, &chart)
@@ -298,7 +318,12 @@ pub fn floor(args: &FloorArgs) -> Result<(), String> {
         let at = |percentile| histogram.value_at_percentile(percentile);
         report["sync"][name] = json!({"p50_us": at(50.0), "p99_us": at(99.0), "max_us": at(100.0)});
         if !args.load.json {
-            println!("4 KiB made durable by {name}: p50 {} µs, p99 {} µs, max {} µs", at(50.0), at(99.0), at(100.0));
+            println!(
+                "4 KiB made durable by {name}: p50 {} µs, p99 {} µs, max {} µs",
+                at(50.0),
+                at(99.0),
+                at(100.0)
+            );
         }
     }
     let mut echoes = Vec::new();
@@ -325,7 +350,10 @@ pub fn floor(args: &FloorArgs) -> Result<(), String> {
         let syncs = syncs::judge(&step.plan.addresses, &[running.pid()]);
         let cpu = |outcome: &Outcome| report::costs(&step, outcome)[0].cpu_us_per_op;
         if !args.load.json {
-            println!("{command}: frames have the echo's sizes\n{}", report::table(&step, &outcome));
+            println!(
+                "{command}: frames have the echo's sizes\n{}",
+                report::table(&step, &outcome)
+            );
             for (engine, echo) in &echoes {
                 let times = cpu(&outcome) / cpu(echo);
                 println!("CPU per operation: {times:.2} × the echo on {}", engine.name());

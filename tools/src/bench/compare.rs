@@ -76,7 +76,10 @@ pub fn measure(step: &Step, running: &Running) -> Result<(Step, Outcome), String
     step.plan.fill(|_| {})?;
     let outcome = step.plan.run(&[running.pid()], false)?;
     if !outcome.seen.errors.is_empty() || outcome.seen.lost_connections > 0 {
-        return Err(format!("the server answered with errors:\n{}", report::table(&step, &outcome)));
+        return Err(format!(
+            "the server answered with errors:\n{}",
+            report::table(&step, &outcome)
+        ));
     }
     Ok((step, outcome))
 }
@@ -160,7 +163,13 @@ pub struct Compared {
 /// Every figure that all rounds of both have.
 pub fn compared(a: &[Round], b: &[Round]) -> Vec<Compared> {
     let values = |rounds: &[Round], name: &str| -> Option<Vec<f64>> {
-        let value = |round: &Round| round.figures.iter().find(|(mine, _)| mine == name).map(|(_, value)| *value);
+        let value = |round: &Round| {
+            round
+                .figures
+                .iter()
+                .find(|(mine, _)| mine == name)
+                .map(|(_, value)| *value)
+        };
         rounds.iter().map(value).collect()
     };
     let names = a.first().into_iter().flat_map(|round| &round.figures);
@@ -180,7 +189,13 @@ pub fn compared(a: &[Round], b: &[Round]) -> Vec<Compared> {
 
 /// For people.
 pub fn table(compared: &[Compared]) -> String {
-    let width = compared.iter().map(|one| one.name.chars().count()).max().unwrap_or(0).max(24) + 2;
+    let width = compared
+        .iter()
+        .map(|one| one.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(24)
+        + 2;
     let head = |name: &str| format!("{name:>11} {:>19}", "quartiles");
     let mut text = format!("{:<width$}{}{}{}\n", "median of", head("A"), head("B"), head("A / B"));
     let cell = |spread: &Spread| {

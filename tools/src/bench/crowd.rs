@@ -107,11 +107,7 @@ impl Crowd {
     }
 
     /// Waits for something and hands it out; gives the connections that ended.
-    pub fn turn(
-        &mut self,
-        timeout: Duration,
-        mut each: impl FnMut(usize, Incoming<'_>),
-    ) -> io::Result<Vec<Lost>> {
+    pub fn turn(&mut self, timeout: Duration, mut each: impl FnMut(usize, Incoming<'_>)) -> io::Result<Vec<Lost>> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Vec::new()),
             result => result?,

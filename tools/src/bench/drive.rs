@@ -271,8 +271,11 @@ impl<'a> Thread<'a> {
         };
         let _ = self.poll.registry().deregister(&mut conn.socket);
         if conn.is_open() {
-            if self.seen.lost_connections == 0 && !self.plan.is_failover {
-                eprintln!("zk-bench: {}: a connection was lost: {why}", self.plan.addresses[slot.address]);
+            if self.seen.lost_connections == 0 && !self.plan.is_failover && now_us < self.end_us {
+                eprintln!(
+                    "zk-bench: {}: a connection was lost: {why}",
+                    self.plan.addresses[slot.address]
+                );
             }
             self.seen.lost_connections += 1;
             self.seen.left_behind += slot.own.forget() as u64;
@@ -422,10 +425,16 @@ impl<'a> Thread<'a> {
 
     fn settle(&mut self, events: &mut Events) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let waits = |slot: &Slot| slot.conn.as_ref().is_some_and(|conn| conn.is_open() && conn.in_flight() > 0);
+        let waits = |slot: &Slot| {
+            slot.conn
+                .as_ref()
+                .is_some_and(|conn| conn.is_open() && conn.in_flight() > 0)
+        };
         while self.slots.iter().any(waits) {
             if Instant::now() > deadline {
-                return Err(io::Error::other(format!("requests were not answered within {PATIENCE:?}")));
+                return Err(io::Error::other(format!(
+                    "requests were not answered within {PATIENCE:?}"
+                )));
             }
             self.turn(events, Duration::from_millis(50))?;
         }

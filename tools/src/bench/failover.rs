@@ -63,8 +63,12 @@ pub fn start(commands: &[String], hosts: &[SocketAddr], below: &Path) -> Result<
             .enumerate()
             .map(|(index, command)| scope.spawn(move || Running::start(command, below, hosts.get(index).copied())))
             .collect();
-        let joined = starting.into_iter().map(|start| start.join().expect("it does not panic"));
-        joined.map(|running| running.map_err(|error| error.to_string())).collect()
+        let joined = starting
+            .into_iter()
+            .map(|start| start.join().expect("it does not panic"));
+        joined
+            .map(|running| running.map_err(|error| error.to_string()))
+            .collect()
     })
 }
 

@@ -14,18 +14,22 @@ const POINTS_MAX: usize = 300;
 const SECONDS: Axis = Axis {
     label: "seconds",
     scale: Scale::Linear,
+    starts_at_zero: true,
 };
 const PER_SECOND: Axis = Axis {
     label: "operations per second",
     scale: Scale::Linear,
+    starts_at_zero: true,
 };
 const MILLISECONDS: Axis = Axis {
     label: "latency, ms",
     scale: Scale::Log,
+    starts_at_zero: false,
 };
 const READS: Axis = Axis {
     label: "reads, % (the rest are writes)",
     scale: Scale::Linear,
+    starts_at_zero: true,
 };
 
 /// The chart of a run. Several steps with a percentage of reads are a sweep.
@@ -34,7 +38,11 @@ pub fn of_run(results: &[(Step, Outcome)], acts: &[Act], subtitle: String) -> Ch
     let panels = if is_sweep {
         sweep(&[("", results.iter().map(|(step, outcome)| point(step, outcome)).collect())])
     } else {
-        vec![over_time(results, acts), latency_over_time(results, acts), percentiles(results)]
+        vec![
+            over_time(results, acts),
+            latency_over_time(results, acts),
+            percentiles(results),
+        ]
     };
     Chart {
         title: "zk-bench".into(),
@@ -75,9 +83,13 @@ pub fn sweep(servers: &[(&str, Vec<Point>)]) -> Vec<Panel> {
         points: points.iter().map(|point| (point.read_percent, value(point))).collect(),
     };
     let named = |server: &str, what: &str| format!("{server} {what}").trim().to_owned();
-    let throughput = servers
-        .iter()
-        .map(|(server, points)| line(named(server, if server.is_empty() { "throughput" } else { "" }), points, |p| p.per_second));
+    let throughput = servers.iter().map(|(server, points)| {
+        line(
+            named(server, if server.is_empty() { "throughput" } else { "" }),
+            points,
+            |p| p.per_second,
+        )
+    });
     let latency = servers.iter().flat_map(|(server, points)| {
         [
             line(named(server, "p50"), points, |p| p.p50_ms),
@@ -108,7 +120,10 @@ fn over_time(results: &[(Step, Outcome)], acts: &[Act]) -> Panel {
         let count = (outcome.seconds * 1000.0 / INTERVAL_MS as f64) as usize;
         let mut counts = outcome.seen.intervals.clone();
         counts.resize(count.max(1), 0);
-        let group = counts.len().div_ceil(POINTS_MAX).max(if acts.is_empty() { 2 } else { 1 });
+        let group = counts
+            .len()
+            .div_ceil(POINTS_MAX)
+            .max(if acts.is_empty() { 2 } else { 1 });
         let point = |(index, group_counts): (usize, &[u64])| {
             let seconds = group_counts.len() as f64 * INTERVAL_MS as f64 / 1000.0;
             let middle = (index * group) as f64 * INTERVAL_MS as f64 / 1000.0 + seconds / 2.0;
@@ -156,9 +171,7 @@ fn percentiles(results: &[(Step, Outcome)]) -> Panel {
             name: format!("{} {name}", step.name).trim().to_owned(),
             points: by_percentile(histogram),
         };
-        let mut all: Vec<Series> = kinds
-            .map(|(kind, histogram)| of_kind(kind.word(), histogram))
-            .collect();
+        let mut all: Vec<Series> = kinds.map(|(kind, histogram)| of_kind(kind.word(), histogram)).collect();
         if let Some((name, rounds)) = &outcome.seen.rounds {
             all.push(of_kind(name, rounds));
         }
@@ -169,6 +182,7 @@ fn percentiles(results: &[(Step, Outcome)]) -> Panel {
         x: Axis {
             label: "percentile of operations",
             scale: Scale::Percentile,
+            starts_at_zero: true,
         },
         y: MILLISECONDS,
         series: results.iter().flat_map(lines).collect(),
@@ -179,7 +193,7 @@ fn percentiles(results: &[(Step, Outcome)]) -> Panel {
 /// Up to the percentile that the number of values can show.
 fn by_percentile(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     let nines = (histogram.len().max(1) as f64).log10();
-    let steps = (0..=(nines.min(5.0) * 12.0) as u32).map(|step| 100.0 * (1.0 - 10f64.powf(-f64::from(step) / 12.0)));
+    let steps = (1..=(nines.min(5.0) * 12.0) as u32).map(|step| 100.0 * (1.0 - 10f64.powf(-f64::from(step) / 12.0)));
     steps
         .map(|percentile| (percentile, histogram.value_at_percentile(percentile) as f64 / 1000.0))
         .collect()

@@ -59,10 +59,7 @@ impl Sizes {
 
     /// As arguments of `zk-bench echo`.
     pub fn arguments(&self) -> String {
-        format!(
-            "--get {} --children {} --multi {}",
-            self.get, self.children, self.multi
-        )
+        format!("--get {} --children {} --multi {}", self.get, self.children, self.multi)
     }
 }
 
@@ -152,7 +149,11 @@ fn open(out: &mut Vec<u8>) {
 }
 
 fn answer(out: &mut Vec<u8>, request: &[u8], sizes: Sizes, bytes: &[u8]) {
-    let word = |at: usize| request.get(at..at + 4).map_or(0, |word| i32::from_be_bytes(word.try_into().expect("four")));
+    let word = |at: usize| {
+        request
+            .get(at..at + 4)
+            .map_or(0, |word| i32::from_be_bytes(word.try_into().expect("four")))
+    };
     out.extend_from_slice(&request[..4.min(request.len())]);
     out.extend_from_slice(&[0; 12]);
     let size = match word(4) {

@@ -35,7 +35,8 @@ pub fn run(plan: &Plan, stage: &Stage) -> Result<Seen, String> {
         let grown = stage.resident_at_end().saturating_sub(before) as f64;
         seen.extra.push((MEMORY, grown / 1024.0 / count));
     }
-    seen.extra.push(("sessions opened per second", count / opened_s.max(1e-9)));
+    seen.extra
+        .push(("sessions opened per second", count / opened_s.max(1e-9)));
     Ok(seen)
 }
 

@@ -83,7 +83,9 @@ impl Cluster<'_> {
         errands.drain(0, &mut note)?;
         match failed {
             0 => Ok(()),
-            code => Err(io::Error::other(format!("laying out the cluster failed with error code {code}"))),
+            code => Err(io::Error::other(format!(
+                "laying out the cluster failed with error code {code}"
+            ))),
         }
     }
 
@@ -104,10 +106,7 @@ impl Cluster<'_> {
             topics()
                 .map(|path| read(Kind::Exists, format!("{path}/partitions"), true))
                 .collect(),
-            states()
-                .step_by(3)
-                .map(|path| read(Kind::Multi, path, false))
-                .collect(),
+            states().step_by(3).map(|path| read(Kind::Multi, path, false)).collect(),
         ]
     }
 
@@ -167,7 +166,11 @@ impl Request {
 
     /// The election is a multi like the others.
     fn kind(&self) -> Kind {
-        if self.kind == Kind::Create { Kind::Multi } else { self.kind }
+        if self.kind == Kind::Create {
+            Kind::Multi
+        } else {
+            self.kind
+        }
     }
 }
 

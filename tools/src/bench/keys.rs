@@ -72,7 +72,11 @@ const PATHS_READY_MAX: u32 = 200_000;
 impl Paths {
     /// Of a layout.
     pub fn new(layout: &Layout) -> Paths {
-        let count = if layout.count > PATHS_READY_MAX { 0 } else { layout.count };
+        let count = if layout.count > PATHS_READY_MAX {
+            0
+        } else {
+            layout.count
+        };
         Paths {
             layout: layout.clone(),
             ready: (0..count).map(|index| layout.leaf(index).into()).collect(),

@@ -45,3 +45,4 @@ pub mod compare;
 pub mod floor;
 pub mod servers;
 pub mod table;
+pub mod targets;

@@ -115,7 +115,9 @@ impl Plan {
                     Some(rate) => format!("{rate} requests per second, at most {} in flight each", self.in_flight),
                     None => format!("{} in flight each", self.in_flight),
                 };
-                let beside = self.writes_beside.map(|rate| format!(", beside {rate} writes per second"));
+                let beside = self
+                    .writes_beside
+                    .map(|rate| format!(", beside {rate} writes per second"));
                 format!(
                     "{connections} connections, {pace}, {}, {bytes} bytes, {} znodes{}",
                     self.mix,

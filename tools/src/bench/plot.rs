@@ -36,6 +36,8 @@ pub struct Axis {
     pub label: &'static str,
     /// How values are spread.
     pub scale: Scale,
+    /// Whether 0 is shown even without a value there; y axes that are linear always show it.
+    pub starts_at_zero: bool,
 }
 
 /// How values are spread over an axis.
@@ -72,7 +74,7 @@ pub struct Mark {
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 170.0;
-const HEAD: f64 = 76.0;
+const HEAD: f64 = 88.0;
 const PANEL: f64 = 300.0;
 /// Inside a panel's room: above and below the axes.
 const ABOVE: f64 = 40.0;
@@ -92,11 +94,17 @@ pub fn svg(chart: &Chart) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          font-family=\"DejaVu Sans, Verdana, Arial, sans-serif\" font-size=\"12\" fill=\"#333\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{LEFT}\" y=\"34\" font-size=\"19\" font-weight=\"bold\" fill=\"#111\">{}</text>\n\
-         <text x=\"{LEFT}\" y=\"56\" font-size=\"12\" fill=\"#666\">{}</text>\n",
+         <text x=\"{LEFT}\" y=\"34\" font-size=\"19\" font-weight=\"bold\" fill=\"#111\">{}</text>\n",
         escape(&chart.title),
-        escape(&chart.subtitle)
     );
+    for (index, line) in wrapped(&chart.subtitle, 130).iter().enumerate() {
+        let y = 54 + 16 * index;
+        let _ = writeln!(
+            out,
+            "<text x=\"{LEFT}\" y=\"{y}\" fill=\"#666\">{}</text>",
+            escape(line)
+        );
+    }
     for (index, panel) in chart.panels.iter().enumerate() {
         let _ = draw(&mut out, panel, HEAD + PANEL * index as f64);
     }
@@ -221,7 +229,8 @@ fn draw(out: &mut String, panel: &Panel, top: f64) -> std::fmt::Result {
     let (right, upper, lower) = (WIDTH - RIGHT, top + ABOVE, top + PANEL - BELOW);
     let points = || panel.series.iter().flat_map(|series| series.points.iter());
     let marks = panel.marks.iter().map(|mark| mark.x);
-    let xs = points().map(|point| point.0).chain(marks);
+    let origin = panel.x.starts_at_zero.then_some(0.0);
+    let xs = points().map(|point| point.0).chain(marks).chain(origin);
     let x = Ruler::new(panel.x.scale, xs, LEFT, right, false);
     let y = Ruler::new(panel.y.scale, points().map(|point| point.1), lower, upper, true);
     writeln!(
@@ -273,7 +282,14 @@ fn draw(out: &mut String, panel: &Panel, top: f64) -> std::fmt::Result {
         )?;
     }
     for (index, series) in panel.series.iter().enumerate() {
-        draw_series(out, series, index, &x, &y, (right + 16.0, upper + 8.0 + 19.0 * index as f64))?;
+        draw_series(
+            out,
+            series,
+            index,
+            &x,
+            &y,
+            (right + 16.0, upper + 8.0 + 19.0 * index as f64),
+        )?;
     }
     Ok(())
 }
@@ -322,6 +338,23 @@ fn draw_series(
     )
 }
 
+/// Two lines at most, broken where a word ends.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for word in text.split_inclusive([' ', ',']) {
+        if !line.is_empty() && line.chars().count() + word.chars().count() > columns {
+            lines.push(std::mem::take(&mut line));
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    if lines.len() > 2 {
+        lines.truncate(2);
+        lines[1].push('…');
+    }
+    lines
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -336,9 +369,15 @@ mod tests {
             let ruler = Ruler::new(scale, values.iter().copied(), 0.0, 100.0, true);
             ruler.ticks().into_iter().map(|(_, label)| label).collect()
         };
-        assert_eq!(labels(Scale::Linear, &[0.0, 47_000.0]), ["0", "10 k", "20 k", "30 k", "40 k", "50 k"]);
+        assert_eq!(
+            labels(Scale::Linear, &[0.0, 47_000.0]),
+            ["0", "10 k", "20 k", "30 k", "40 k", "50 k"]
+        );
         assert_eq!(labels(Scale::Log, &[0.11, 4.0]), ["0.1", "0.2", "0.5", "1", "2", "5"]);
-        assert_eq!(labels(Scale::Percentile, &[0.0, 99.9]), ["0 %", "50 %", "90 %", "99 %", "99.9 %"]);
+        assert_eq!(
+            labels(Scale::Percentile, &[0.0, 99.9]),
+            ["0 %", "50 %", "90 %", "99 %", "99.9 %"]
+        );
         assert_eq!(labels(Scale::Linear, &[]), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
     }
 
@@ -357,5 +396,7 @@ mod tests {
             panels: vec![],
         };
         assert!(svg(&chart).contains("a &lt; b &amp; c"));
+        assert_eq!(wrapped("get=1,set=1, more of it", 12), ["get=1,set=1,", " more of it"]);
+        assert_eq!(wrapped(&"word ".repeat(20), 10).len(), 2);
     }
 }

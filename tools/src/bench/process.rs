@@ -56,7 +56,11 @@ impl Usage {
         let of_thread = |(thread, ns): (&u32, &u64)| ns.saturating_sub(before(thread));
         let in_ns = self.thread_ns.iter().map(of_thread).sum::<u64>() / 1000;
         // More than rounding at both ends and a tick per running thread: threads ended meanwhile.
-        if in_ticks > in_ns + 4 * TICK_US { in_ticks } else { in_ns }
+        if in_ticks > in_ns + 4 * TICK_US {
+            in_ticks
+        } else {
+            in_ns
+        }
     }
 }
 

@@ -167,7 +167,9 @@ impl<'a> Composer<'a> {
             _ => {}
         }
         own.next += 1;
-        conn.request(1, kind, due_us, true, |w| write_create(w, &path, &self.plan.data, flags));
+        conn.request(1, kind, due_us, true, |w| {
+            write_create(w, &path, &self.plan.data, flags)
+        });
         kind
     }
 

@@ -200,32 +200,27 @@ pub fn serve(product: Product, port: u16, directory: &Path, lines: &[String]) ->
 fn ringkeeper() -> io::Result<PathBuf> {
     let me = std::env::current_exe()?;
     // Next to this program, or one level up: tests run in `deps`.
-    let beside = me.ancestors().skip(1).take(2).map(|directory| directory.join("zk-server"));
-    Ok(beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| "zk-server".into()))
+    let beside = me
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("zk-server"));
+    Ok(beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| "zk-server".into()))
 }
 
 /// The jars of a standalone server: what Maven is told.
 const POM: &str = include_str!("../../apache-zookeeper.pom.xml");
 /// The Maven plugin that copies them, pinned like the rest.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
-/// What ZooKeeper's distribution gives its server: INFO and above to the console. Without a configuration, logback
-/// would write every DEBUG line, and the comparison would be of loggers.
-const LOGBACK: &str = r#"<configuration>
-<appender name="CONSOLE" class="ch.qos.logback.core.ConsoleAppender"><encoder>
-<pattern>%d{ISO8601} [myid:%X{myid}] - %-5p [%t:%C{1}@%L] - %m%n</pattern></encoder>
-<filter class="ch.qos.logback.classic.filter.ThresholdFilter"><level>INFO</level></filter></appender>
-<root level="INFO"><appender-ref ref="CONSOLE"/></root>
-</configuration>
-"#;
-
+/// Without a logger among the jars it writes no log at all, which costs it less than its distribution's defaults.
 fn zookeeper(directory: &Path, file: &Path) -> io::Result<Command> {
     let jars = zookeeper_jars()?;
-    let logback = directory.join("logback.xml");
-    fs::write(&logback, LOGBACK)?;
     let mut command = Command::new("java");
     command
         .args(["-Xmx2g", "-cp", &format!("{}/*", jars.display())])
-        .arg(format!("-Dlogback.configurationFile={}", logback.display()))
         .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
         .arg(file)
         .current_dir(directory);
@@ -238,7 +233,11 @@ pub fn zookeeper_jars() -> io::Result<PathBuf> {
     let root = match (std::env::var_os("RINGKEEPER_CACHE"), std::env::var_os("HOME")) {
         (Some(root), _) => PathBuf::from(root),
         (None, Some(home)) => Path::new(&home).join(".cache/ringkeeper"),
-        (None, None) => return Err(io::Error::other("HOME or RINGKEEPER_CACHE must be set: downloads are kept there")),
+        (None, None) => {
+            return Err(io::Error::other(
+                "HOME or RINGKEEPER_CACHE must be set: downloads are kept there",
+            ));
+        }
     };
     const NAME: &str = "zookeeper-3.9.5";
     let directory = root.join(NAME);
@@ -284,7 +283,11 @@ mod tests {
 
     #[test]
     fn two_words_are_known() {
-        assert!(known("zookeeper").expect("known").ends_with("serve zookeeper --port {port} --dir {dir}"));
+        assert!(
+            known("zookeeper")
+                .expect("known")
+                .ends_with("serve zookeeper --port {port} --dir {dir}")
+        );
         assert_eq!(known("zk-server start-foreground {dir}/zoo.cfg"), None);
     }
 }

@@ -336,10 +336,7 @@ mod tests {
             p50_us: 300,
             p99_us: 1_234,
         };
-        assert_eq!(
-            live_line(&sample, 2, 18.0),
-            "45210/s, p99 1.23 ms, 2 errors, 18 s left"
-        );
+        assert_eq!(live_line(&sample, 2, 18.0), "45210/s, p99 1.23 ms, 2 errors, 18 s left");
     }
 
     #[test]

@@ -77,7 +77,9 @@ impl Storm<'_> {
         while (0..self.crowd.len()).any(|number| self.crowd.conn(number).is_some()) {
             self.turn(false)?;
             if ended.elapsed() > PATIENCE {
-                return Err(io::Error::other(format!("sessions were not closed within {PATIENCE:?}")));
+                return Err(io::Error::other(format!(
+                    "sessions were not closed within {PATIENCE:?}"
+                )));
             }
         }
         Ok(())
@@ -97,11 +99,13 @@ impl Storm<'_> {
 
     fn turn(&mut self, again: bool) -> io::Result<()> {
         let (mut opened, mut closed) = (Vec::new(), Vec::new());
-        let lost = self.crowd.turn(Duration::from_millis(20), |number, incoming| match incoming {
-            Incoming::Opened => opened.push(number),
-            Incoming::Answer(_) => closed.push(number),
-            Incoming::Event(_) => {}
-        })?;
+        let lost = self
+            .crowd
+            .turn(Duration::from_millis(20), |number, incoming| match incoming {
+                Incoming::Opened => opened.push(number),
+                Incoming::Answer(_) => closed.push(number),
+                Incoming::Event(_) => {}
+            })?;
         let now_us = self.now_us();
         for number in opened {
             self.note(number, now_us, 0);

@@ -70,13 +70,17 @@ fn of(address: SocketAddr, pid: Option<u32>) -> Syncs {
     }
     match observed(address) {
         Ok(Some(count)) if count > 0 => Syncs::On(format!("{address} counts its syncs, and a write raised the count")),
-        Ok(Some(_)) => Syncs::Off(format!("{address} counts its syncs, and a write did not raise the count")),
+        Ok(Some(_)) => Syncs::Off(format!(
+            "{address} counts its syncs, and a write did not raise the count"
+        )),
         Ok(None) | Err(_) => match (said, pid) {
             (Some(said), _) => Syncs::On(format!("{} does not turn them off", said.source())),
             (None, Some(pid)) => Syncs::Unknown(format!(
                 "process {pid} shows no configuration, and {address} does not answer mntr"
             )),
-            (None, None) => Syncs::Unknown(format!("{address} is not local, or its process is hidden, and does not answer mntr")),
+            (None, None) => Syncs::Unknown(format!(
+                "{address} is not local, or its process is hidden, and does not answer mntr"
+            )),
         },
     }
 }
@@ -173,7 +177,10 @@ fn observed(address: SocketAddr) -> io::Result<Option<u64>> {
 /// A number of `mntr`'s.
 pub fn metric(text: &str, name: &str) -> Option<u64> {
     let lines = text.lines().filter_map(|line| line.split_once('\t'));
-    let value = lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim()).next()?;
+    let value = lines
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim())
+        .next()?;
     value.parse::<f64>().ok().map(|value| value as u64)
 }
 
@@ -202,8 +209,14 @@ mod tests {
 
     #[test]
     fn files_and_flags_say_it() {
-        assert_eq!(said("dataDir=/d\nforceSync = no\n", ""), Some("forceSync=no in zoo.cfg".into()));
-        assert_eq!(said("dataDir=/d\n", "-Dzookeeper.forceSync=no"), Some("-Dzookeeper.forceSync=no".into()));
+        assert_eq!(
+            said("dataDir=/d\nforceSync = no\n", ""),
+            Some("forceSync=no in zoo.cfg".into())
+        );
+        assert_eq!(
+            said("dataDir=/d\n", "-Dzookeeper.forceSync=no"),
+            Some("-Dzookeeper.forceSync=no".into())
+        );
         assert_eq!(said("dataDir=/d\nforceSync=yes\n", "-Dzookeeper.forceSync=no"), None);
         assert_eq!(said("dataDir=/d\n#forceSync=no\n", ""), None);
         assert!(said("dataDir=/dev/shm\n", "").is_none_or(|why| why.contains("tmpfs")));

@@ -142,7 +142,9 @@ fn change(changer: &mut Errands, crowd: &mut Crowd, paths: &[String], plan: &Pla
     let mut refused = 0;
     changer.drain(0, |_, err, _| refused = err)?;
     if refused != 0 {
-        return Err(io::Error::other(format!("the change was refused: error code {refused}")));
+        return Err(io::Error::other(format!(
+            "the change was refused: error code {refused}"
+        )));
     }
     Ok(latencies)
 }
