@@ -68,8 +68,8 @@ impl Target {
             name => format!(" × {name}"),
         };
         match self.bound {
-            Bound::AtMost(bound) => format!("≤ {bound}{times}"),
-            Bound::AtLeast(bound) => format!("≥ {bound}{times}"),
+            Bound::AtMost(bound) => format!("≤ {}{times}", fraction(bound)),
+            Bound::AtLeast(bound) => format!("≥ {}{times}", fraction(bound)),
         }
     }
 
@@ -100,6 +100,16 @@ impl Target {
             },
             quotient,
         })
+    }
+}
+
+/// 1/7 says more than its digits.
+fn fraction(bound: f64) -> String {
+    let whole = 1.0 / bound;
+    if whole > 1.5 && (whole - whole.round()).abs() < 1e-9 {
+        format!("1/{whole:.0}")
+    } else {
+        bound.to_string()
     }
 }
 
@@ -322,7 +332,8 @@ mod tests {
         assert!(verdict(1.9).is_some_and(|verdict| verdict.passes && verdict.quotient.median == 0.19));
         assert!(verdict(2.1).is_some_and(|verdict| !verdict.passes));
         assert!(targets()[0].judge(&rounds(&[])).is_none());
-        assert_eq!(targets()[0].wanted(), "≤ 0.2 × ZooKeeper");
+        assert_eq!(targets()[0].wanted(), "≤ 1/5 × ZooKeeper");
+        assert_eq!((fraction(3.0), fraction(0.65)), ("3".into(), "0.65".into()));
     }
 
     #[test]
