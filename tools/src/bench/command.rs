@@ -239,9 +239,15 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
         println!("{value}");
     } else {
         println!("A: {}\nB: {}", args.a, args.b);
-        steps.iter().for_each(|step| println!("{}", step.plan.line()));
-        println!("{} rounds of each, in turn", args.rounds);
-        print!("{}", comparison::table(&compared));
+        println!("{} rounds of each, in turn; {}", args.rounds, steps[0].plan.line());
+        if steps.len() > 1 {
+            let all_steps = compared.iter().filter(|one| !one.name.contains(": "));
+            println!("and so on, {} loads; all figures with --json", steps.len());
+            print!("{}", comparison::steps_table(&steps, &compared));
+            print!("{}", comparison::table(all_steps));
+        } else {
+            print!("{}", comparison::table(compared.iter()));
+        }
         for (name, rounds) in [("A", &a), ("B", &b)] {
             let warnings = rounds.iter().flat_map(|round| &round.warnings);
             let warnings: std::collections::BTreeSet<&String> = warnings.collect();

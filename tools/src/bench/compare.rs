@@ -188,9 +188,9 @@ pub fn compared(a: &[Round], b: &[Round]) -> Vec<Compared> {
 }
 
 /// For people.
-pub fn table(compared: &[Compared]) -> String {
+pub fn table<'c>(compared: impl Iterator<Item = &'c Compared> + Clone) -> String {
     let width = compared
-        .iter()
+        .clone()
         .map(|one| one.name.chars().count())
         .max()
         .unwrap_or(0)
@@ -213,6 +213,36 @@ pub fn table(compared: &[Compared]) -> String {
             cell(&one.b),
             cell(&one.ratio)
         ));
+    }
+    text
+}
+
+/// The figures that a line of [`steps_table`] has room for.
+const OF_A_STEP: [&str; 5] = [THROUGHPUT, CPU, "p50 ms", "p99 ms", "p99.9 ms"];
+
+/// For people, where the load has several steps: a line for each, with medians of both and of the quotients.
+pub fn steps_table(steps: &[Step], compared: &[Compared]) -> String {
+    let mut text = format!(
+        "{:<14}{:>12}{:>12}   quotients A / B: {:>9}{:>9}{:>9}{:>9}{:>9}\n",
+        "operations/s", "A", "B", "rate", "CPU", "p50", "p99", "p99.9"
+    );
+    for step in steps {
+        let find = |figure: &str| {
+            let name = format!("{}: {figure}", step.name);
+            compared.iter().find(|one| one.name == name)
+        };
+        let Some(rate) = find(THROUGHPUT) else {
+            continue;
+        };
+        text.push_str(&format!(
+            "{:<14}{:>12.0}{:>12.0}{:20}",
+            step.name, rate.a.median, rate.b.median, ""
+        ));
+        for figure in OF_A_STEP {
+            let quotient = find(figure).map_or("-".to_owned(), |one| short(one.ratio.median));
+            text.push_str(&format!("{quotient:>9}"));
+        }
+        text.push('\n');
     }
     text
 }

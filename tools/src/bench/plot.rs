@@ -306,20 +306,26 @@ fn draw_series(
     let colour = COLOURS[index % COLOURS.len()];
     // Colours repeat after eight lines; dashes tell those apart.
     let dashes = ["", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 3\""][index / COLOURS.len() % 3];
-    let usable = series
+    let is_there = |point: &(f64, f64)| y.scale != Scale::Log || point.1 > 0.0;
+    let place = |point: &(f64, f64)| format!("{:.1} {:.1}", x.place(point.0), y.place(point.1));
+    // Without a value there is a gap, not a line across it.
+    for piece in series
         .points
-        .iter()
-        .filter(|point| y.scale != Scale::Log || point.1 > 0.0);
-    let places: Vec<String> = usable
-        .map(|point| format!("{:.1} {:.1}", x.place(point.0), y.place(point.1)))
-        .collect();
-    if !places.is_empty() {
+        .split(|point| !is_there(point))
+        .filter(|piece| !piece.is_empty())
+    {
+        let path = piece.iter().map(place).collect::<Vec<_>>().join("L");
         writeln!(
             out,
-            "<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"{dashes}/>",
-            places.join("L")
+            "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-linejoin=\"round\"{dashes}/>"
         )?;
     }
+    let places: Vec<String> = series
+        .points
+        .iter()
+        .filter(|point| is_there(point))
+        .map(place)
+        .collect();
     // Few points are places that were measured, and the line only joins them.
     if places.len() <= 24 {
         for place in &places {
@@ -386,6 +392,31 @@ mod tests {
         let ruler = Ruler::new(Scale::Percentile, [0.0, 99.99].into_iter(), 10.0, 110.0, false);
         assert_eq!((ruler.place(0.0), ruler.place(99.99)), (10.0, 110.0));
         assert!((ruler.place(90.0) - 35.0).abs() < 1e-6, "a quarter of four tens");
+    }
+
+    #[test]
+    fn a_gap_stays_a_gap() {
+        let axis = |scale| Axis {
+            label: "",
+            scale,
+            starts_at_zero: false,
+        };
+        let panel = Panel {
+            title: String::new(),
+            x: axis(Scale::Linear),
+            y: axis(Scale::Log),
+            series: vec![Series {
+                name: "p99".into(),
+                points: vec![(0.0, 1.0), (1.0, 2.0), (2.0, 0.0), (3.0, 2.0), (4.0, 1.0)],
+            }],
+            marks: vec![],
+        };
+        let chart = Chart {
+            title: String::new(),
+            subtitle: String::new(),
+            panels: vec![panel],
+        };
+        assert_eq!(svg(&chart).matches("stroke-linejoin").count(), 2);
     }
 
     #[test]

@@ -175,8 +175,9 @@ fn known(command: &str) -> Option<String> {
     Some(format!("'{}' serve {word} --port {{port}} --dir {{dir}}", me.display()))
 }
 
-/// Becomes the server; returns only when that fails. `lines` are added to its `zoo.cfg`.
-pub fn serve(product: Product, port: u16, directory: &Path, lines: &[String]) -> io::Error {
+/// Becomes the server; returns only when that fails. `lines` are added to its `zoo.cfg`, and
+/// a member of an ensemble has its `id`.
+pub fn serve(product: Product, port: u16, directory: &Path, lines: &[String], id: Option<u32>) -> io::Error {
     let become_it = || -> io::Result<io::Error> {
         fs::create_dir_all(directory.join("data"))?;
         let directory = directory.canonicalize()?;
@@ -189,6 +190,9 @@ pub fn serve(product: Product, port: u16, directory: &Path, lines: &[String]) ->
         );
         lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
         fs::write(&file, text)?;
+        if let Some(id) = id {
+            fs::write(data.join("myid"), format!("{id}\n"))?;
+        }
         Ok(match product {
             Product::Ringkeeper => Command::new(ringkeeper()?).arg("start-foreground").arg(&file).exec(),
             Product::Zookeeper => zookeeper(&directory, &file)?.exec(),

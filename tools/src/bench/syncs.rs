@@ -144,18 +144,19 @@ impl Said {
 }
 
 fn key<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    let lines = text.lines().filter_map(|line| line.trim().split_once('='));
+    // The last line with a key is the one that counts.
+    let lines = text.lines().rev().filter_map(|line| line.trim().split_once('='));
     lines
         .filter(|(key, _)| key.trim() == name)
         .map(|(_, value)| value.trim())
-        .last()
+        .next()
 }
 
 /// Whether a directory is on a file system that keeps nothing when the machine ends.
 pub fn is_memory(directory: &Path) -> bool {
-    const TMPFS: i64 = 0x0102_1994;
-    const RAMFS: i64 = 0x8584_58f6;
-    let of = rustix::fs::statfs(directory).map(|stat| stat.f_type as i64);
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+    const RAMFS: rustix::fs::FsWord = 0x8584_58f6;
+    let of = rustix::fs::statfs(directory).map(|stat| stat.f_type);
     matches!(of, Ok(TMPFS | RAMFS))
 }
 

@@ -51,6 +51,9 @@ struct ServeArgs {
     /// A line more for zoo.cfg, such as snapCount=10000
     #[arg(long)]
     line: Vec<String>,
+    /// This member's number in an ensemble whose server.N stand in --line
+    #[arg(long)]
+    id: Option<u32>,
 }
 
 #[derive(clap::Args)]
@@ -72,7 +75,10 @@ fn main() -> ExitCode {
         Command::Compare(args) => command::compare(&args),
         Command::Floor(args) => command::floor(&args),
         Command::Table(args) => table::run(&args),
-        Command::Serve(args) => Err(servers::serve(args.product, args.port, &args.dir, &args.line).to_string()),
+        Command::Serve(args) => {
+            let error = servers::serve(args.product, args.port, &args.dir, &args.line, args.id);
+            Err(format!("serve: {error}"))
+        }
         Command::Echo(args) => echo(&args),
     };
     match result {
