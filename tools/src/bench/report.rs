@@ -112,10 +112,12 @@ pub fn warnings(step: &Step, outcome: &Outcome) -> Vec<String> {
     let mut all = outcome.warnings();
     let behind = outcome.seen.behind;
     if behind > 0 {
-        let rate = step.plan.rate.or(step.plan.writes_beside).unwrap_or(0);
+        let rates = [step.plan.rate, step.plan.writes_beside];
+        let rates: Vec<String> = rates.into_iter().flatten().map(|rate| rate.to_string()).collect();
         all.push(format!(
             "{behind} requests were due and not even sent when the time was up: the servers (or the generator) do not \
-             keep up with {rate} per second, and latencies grow with the duration"
+             keep up with {} per second, and latencies grow with the duration",
+            rates.join(" and ")
         ));
     }
     all
