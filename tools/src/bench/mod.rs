@@ -33,6 +33,7 @@ pub mod failover;
 pub mod fill;
 pub mod syncs;
 
+pub mod host;
 pub mod measure;
 pub mod process;
 
