@@ -14,20 +14,9 @@ use super::cache::cache_dir;
 use super::process::{Process, free_port};
 use super::ring::configuration;
 
-/// The jars that a standalone server needs; everything else comes by their own declarations. The versions of all
-/// but the first are those of ZooKeeper 3.9.5's pom, which declares them as provided.
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-<modelVersion>4.0.0</modelVersion><groupId>ringkeeper</groupId><artifactId>peers</artifactId><version>1</version>
-<dependencies>
-<dependency><groupId>org.apache.zookeeper</groupId><artifactId>zookeeper</artifactId><version>3.9.5</version></dependency>
-<dependency><groupId>io.dropwizard.metrics</groupId><artifactId>metrics-core</artifactId><version>4.1.12.1</version></dependency>
-<dependency><groupId>org.xerial.snappy</groupId><artifactId>snappy-java</artifactId><version>1.1.10.5</version></dependency>
-<dependency><groupId>commons-cli</groupId><artifactId>commons-cli</artifactId><version>1.5.0</version></dependency>
-<dependency><groupId>org.eclipse.jetty</groupId><artifactId>jetty-server</artifactId><version>9.4.58.v20250814</version></dependency>
-<dependency><groupId>org.eclipse.jetty</groupId><artifactId>jetty-servlet</artifactId><version>9.4.58.v20250814</version></dependency>
-<dependency><groupId>com.fasterxml.jackson.core</groupId><artifactId>jackson-databind</artifactId><version>2.15.2</version></dependency>
-</dependencies></project>
-"#;
+/// The jars that a server needs, its admin server included; everything else comes by their own declarations. The
+/// versions of all but the first are those of ZooKeeper 3.9.5's pom, which declares them as provided.
+const POM: &str = include_str!("../../tools/apache-zookeeper.pom.xml");
 
 /// The Maven plugin that copies them, pinned like the rest.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";

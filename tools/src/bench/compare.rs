@@ -1,177 +1,118 @@
 //! Two servers under the same load in turn, A B A B, so that a drifting machine hurts both alike.
 //!
-//! Each round starts one server with a fresh directory, lays the znodes out, loads it, and stops it with SIGTERM.
+//! Each round starts one server with a fresh directory, runs every step of the load, and stops it with SIGTERM.
 //! Ratios are taken between neighbours in time and reported as median and quartiles.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use super::measure::Seen;
-use super::plan::Plan;
-use super::process::Usage;
-use super::{drive, fill, report};
+use serde_json::{Map, Value, json};
 
-/// One measured round.
+use super::args::Step;
+use super::figures::Point;
+use super::report;
+use super::servers::Running;
+use super::stage::Outcome;
+use super::syncs::{self, Syncs};
+
+/// Figures of one measured load, by name with the unit.
+pub type Figures = Vec<(String, f64)>;
+
+/// Operations per second.
+pub const THROUGHPUT: &str = "operations per second";
+/// Of the server.
+pub const CPU: &str = "CPU µs per operation";
+/// Of the server, where the load is sessions.
+pub const SESSION_CPU: &str = "CPU µs per session and second";
+/// At the end of the load.
+pub const RESIDENT: &str = "resident MiB";
+/// From the start of the process to the first answered session.
+pub const START: &str = "start to first reply ms";
+
+/// One server's round.
 pub struct Round {
-    /// Operations per second.
-    pub throughput: f64,
-    /// Microseconds of the server's CPU per operation.
-    pub cpu_us: f64,
-    /// Latencies in microseconds: median, 99th and 99.9th percentile, largest.
-    pub latency_us: [u64; 4],
-    /// Memory at the end.
-    pub resident_mib: f64,
-    /// From the start of the process to the first answered session, ms.
-    pub start_ms: f64,
-}
-
-/// How a figure is read from a round.
-type Figure = fn(&Round) -> f64;
-
-/// The figures of a round, by name; a smaller one is better except for throughput.
-pub const FIGURES: [(&str, Figure); 8] = [
-    ("operations per second", |round| round.throughput),
-    ("CPU µs per operation", |round| round.cpu_us),
-    ("p50 µs", |round| round.latency_us[0] as f64),
-    ("p99 µs", |round| round.latency_us[1] as f64),
-    ("p99.9 µs", |round| round.latency_us[2] as f64),
-    ("max µs", |round| round.latency_us[3] as f64),
-    ("resident MiB", |round| round.resident_mib),
-    ("start to first session ms", |round| round.start_ms),
-];
-
-/// A started server; stopped when dropped.
-pub struct Running {
-    child: Child,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// How long it took to answer a first session.
-    pub start_ms: f64,
-    _directory: tempfile::TempDir,
-}
-
-/// Servers get so long to answer.
-const START_MAX: Duration = Duration::from_secs(60);
-
-impl Running {
-    /// Runs `command` by the shell; `{port}` becomes a free loopback port and `{dir}` a fresh directory below `below`.
-    pub fn start(command: &str, below: &Path) -> io::Result<Running> {
-        let directory = tempfile::Builder::new().prefix("zk-bench-").tempdir_in(below)?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let text = command
-            .replace("{port}", &port.to_string())
-            .replace("{dir}", &directory.path().display().to_string());
-        let log = std::fs::File::create(directory.path().join("server.log"))?;
-        let started = Instant::now();
-        let child = Command::new("sh")
-            .args(["-c", &format!("exec {text}")])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut running = Running {
-            child,
-            address,
-            start_ms: 0.0,
-            _directory: directory,
-        };
-        running.wait(&text, started)?;
-        Ok(running)
-    }
-
-    fn wait(&mut self, text: &str, started: Instant) -> io::Result<()> {
-        while started.elapsed() < START_MAX {
-            if TcpStream::connect(self.address).is_ok()
-                && super::conn::Conn::open(self.address, 0, Duration::from_secs(5)).is_ok()
-            {
-                self.start_ms = started.elapsed().as_secs_f64() * 1000.0;
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                let log = std::fs::read_to_string(self._directory.path().join("server.log")).unwrap_or_default();
-                let tail: Vec<&str> = log.lines().rev().take(5).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                return Err(io::Error::other(format!(
-                    "'{text}' ended with {status}:\n{}",
-                    tail.join("\n")
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Err(io::Error::other(format!(
-            "'{text}' did not answer on {} within {START_MAX:?}",
-            self.address
-        )))
-    }
-
-    /// The server's process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").arg(&pid).status();
-        let asked = Instant::now();
-        while asked.elapsed() < Duration::from_secs(10) {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Loads a server and measures it from measuring's begin to its end.
-pub fn load(plan: &Plan, pid: Option<u32>) -> Result<report::Result, String> {
-    let meter = pid.map(|pid| {
-        let (warm_up, duration) = (plan.warm_up, plan.duration);
-        std::thread::spawn(move || {
-            std::thread::sleep(warm_up);
-            let before = Usage::of(pid)?;
-            std::thread::sleep(duration);
-            Ok::<_, String>((before, Usage::of(pid)?))
-        })
-    });
-    let seen: Seen = drive::run(plan).map_err(|error| error.to_string())?;
-    let usage = meter
-        .map(|meter| meter.join().expect("the meter does not panic"))
-        .transpose()?;
-    Ok(report::Result { seen, usage })
+    /// What was measured.
+    pub figures: Figures,
+    /// The places of a sweep.
+    pub points: Vec<Point>,
+    /// Whether the server syncs.
+    pub syncs: Syncs,
+    /// What a reader must know.
+    pub warnings: Vec<String>,
 }
 
 /// One round with one server.
-pub fn round(plan: &Plan, command: &str, below: &Path) -> Result<Round, String> {
-    let running = Running::start(command, below).map_err(|error| error.to_string())?;
-    let plan = Plan {
-        addresses: vec![running.address],
-        ..plan.clone()
-    };
-    fill::fill(running.address, &plan.layout, &plan.data, |_| {}).map_err(|error| error.to_string())?;
-    let result = load(&plan, Some(running.pid()))?;
-    if !result.seen.errors.is_empty() || result.seen.lost_connections > 0 {
+pub fn round(steps: &[Step], command: &str, below: &Path) -> Result<Round, String> {
+    let running = Running::start(command, below, None).map_err(|error| error.to_string())?;
+    let syncs = syncs::judge(&[running.address], &[running.pid()]);
+    let (mut figures, mut points, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    for step in steps {
+        let (step, outcome) = measure(step, &running)?;
+        warnings.extend(report::warnings(&step, &outcome));
+        let named = |(name, value): (String, f64)| {
+            if step.name.is_empty() {
+                (name, value)
+            } else {
+                (format!("{}: {name}", step.name), value)
+            }
+        };
+        figures.extend(of(&step, &outcome).into_iter().map(named));
+        if step.read_percent.is_some() {
+            points.push(super::figures::point(&step, &outcome));
+        }
+    }
+    figures.push((START.into(), running.start_ms));
+    Ok(Round {
+        figures,
+        points,
+        syncs,
+        warnings,
+    })
+}
+
+/// Lays out and runs one step on a started server. Errors fail it: figures of a load that was refused say nothing.
+pub fn measure(step: &Step, running: &Running) -> Result<(Step, Outcome), String> {
+    let mut step = step.clone();
+    step.plan.addresses = vec![running.address];
+    step.plan.fill(|_| {})?;
+    let outcome = step.plan.run(&[running.pid()], false)?;
+    if !outcome.seen.errors.is_empty() || outcome.seen.lost_connections > 0 {
         return Err(format!(
-            "'{command}' answered with errors:\n{}",
-            report::table(&plan, &result)
+            "the server answered with errors:\n{}",
+            report::table(&step, &outcome)
         ));
     }
-    let cost = report::cost(&result).expect("the process was measured");
-    let all = result.seen.all();
-    Ok(Round {
-        throughput: result.seen.count() as f64 / plan.duration.as_secs_f64(),
-        cpu_us: cost.cpu_us_per_op,
-        latency_us: [50.0, 99.0, 99.9, 100.0].map(|percentile| all.value_at_percentile(percentile)),
-        resident_mib: cost.resident_mib,
-        start_ms: running.start_ms,
-    })
+    Ok((step, outcome))
+}
+
+/// The figures of one load.
+pub fn of(step: &Step, outcome: &Outcome) -> Figures {
+    let (seen, all) = (&outcome.seen, outcome.seen.all());
+    let ms = |us: u64| us as f64 / 1000.0;
+    let mut figures = vec![(THROUGHPUT.to_owned(), all.len() as f64 / outcome.seconds)];
+    let costs = report::costs(step, outcome);
+    for cost in &costs {
+        figures.push((CPU.into(), cost.cpu_us_per_op));
+        figures.extend(cost.cpu_us_per_session_s.map(|us| (SESSION_CPU.to_owned(), us)));
+    }
+    for (name, percentile) in report::PERCENTILES {
+        figures.push((format!("{name} ms"), ms(all.value_at_percentile(percentile))));
+    }
+    if seen.by_kind().count() > 1 {
+        for (kind, histogram) in seen.by_kind() {
+            for (name, percentile) in [("p50", 50.0), ("p99", 99.0)] {
+                let value = ms(histogram.value_at_percentile(percentile));
+                figures.push((format!("{} {name} ms", kind.word()), value));
+            }
+        }
+    }
+    if let Some((what, rounds)) = &seen.rounds {
+        for (name, percentile) in [("p50", 50.0), ("p99", 99.0), ("max", 100.0)] {
+            figures.push((format!("{what} {name} ms"), ms(rounds.value_at_percentile(percentile))));
+        }
+    }
+    figures.extend(seen.extra.iter().map(|(name, value)| ((*name).to_owned(), *value)));
+    figures.extend(costs.iter().map(|cost| (RESIDENT.to_owned(), cost.resident_mib)));
+    figures
 }
 
 /// Median and quartiles.
@@ -201,26 +142,139 @@ impl Spread {
             high: at(0.75),
         }
     }
+
+    fn json(self) -> Value {
+        json!({"quartile_1": self.low, "median": self.median, "quartile_3": self.high})
+    }
 }
 
-/// The table of a comparison: medians of both and the spread of the neighbours' ratios A to B.
-pub fn table(a: &[Round], b: &[Round]) -> String {
-    let mut text = format!("{:<28}{:>12}{:>12}{:>10}   quartiles\n", "median", "A", "B", "A / B");
-    for (name, figure) in FIGURES {
-        let (of_a, of_b): (Vec<f64>, Vec<f64>) = (a.iter().map(figure).collect(), b.iter().map(figure).collect());
-        let ratios = Spread::of(
-            of_a.iter()
-                .zip(&of_b)
-                .map(|(a, b)| a / b.max(f64::MIN_POSITIVE))
-                .collect(),
-        );
-        let (a, b) = (Spread::of(of_a).median, Spread::of(of_b).median);
+/// One figure over all rounds.
+pub struct Compared {
+    /// With its unit.
+    pub name: String,
+    /// Of A.
+    pub a: Spread,
+    /// Of B.
+    pub b: Spread,
+    /// Of the neighbours' quotients A / B.
+    pub ratio: Spread,
+}
+
+/// Every figure that all rounds of both have.
+pub fn compared(a: &[Round], b: &[Round]) -> Vec<Compared> {
+    let values = |rounds: &[Round], name: &str| -> Option<Vec<f64>> {
+        let value = |round: &Round| {
+            round
+                .figures
+                .iter()
+                .find(|(mine, _)| mine == name)
+                .map(|(_, value)| *value)
+        };
+        rounds.iter().map(value).collect()
+    };
+    let names = a.first().into_iter().flat_map(|round| &round.figures);
+    names
+        .filter_map(|(name, _)| {
+            let (of_a, of_b) = (values(a, name)?, values(b, name)?);
+            let quotients = of_a.iter().zip(&of_b).map(|(a, b)| a / b.max(f64::MIN_POSITIVE));
+            Some(Compared {
+                name: name.clone(),
+                ratio: Spread::of(quotients.collect()),
+                a: Spread::of(of_a),
+                b: Spread::of(of_b),
+            })
+        })
+        .collect()
+}
+
+/// For people.
+pub fn table<'c>(compared: impl Iterator<Item = &'c Compared> + Clone) -> String {
+    let width = compared
+        .clone()
+        .map(|one| one.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(24)
+        + 2;
+    let head = |name: &str| format!("{name:>11} {:>19}", "quartiles");
+    let mut text = format!("{:<width$}{}{}{}\n", "median of", head("A"), head("B"), head("A / B"));
+    let cell = |spread: &Spread| {
+        format!(
+            "{:>11} {:>19}",
+            short(spread.median),
+            format!("{} … {}", short(spread.low), short(spread.high))
+        )
+    };
+    for one in compared {
         text.push_str(&format!(
-            "{name:<28}{a:>12.1}{b:>12.1}{:>10.3}   {:.3} to {:.3}\n",
-            ratios.median, ratios.low, ratios.high
+            "{:<width$}{}{}{}\n",
+            one.name,
+            cell(&one.a),
+            cell(&one.b),
+            cell(&one.ratio)
         ));
     }
     text
+}
+
+/// The figures that a line of [`steps_table`] has room for.
+const OF_A_STEP: [&str; 5] = [THROUGHPUT, CPU, "p50 ms", "p99 ms", "p99.9 ms"];
+
+/// For people, where the load has several steps: a line for each, with medians of both and of the quotients.
+pub fn steps_table(steps: &[Step], compared: &[Compared]) -> String {
+    let mut text = format!(
+        "{:<14}{:>12}{:>12}   quotients A / B: {:>9}{:>9}{:>9}{:>9}{:>9}\n",
+        "operations/s", "A", "B", "rate", "CPU", "p50", "p99", "p99.9"
+    );
+    for step in steps {
+        let find = |figure: &str| {
+            let name = format!("{}: {figure}", step.name);
+            compared.iter().find(|one| one.name == name)
+        };
+        let Some(rate) = find(THROUGHPUT) else {
+            continue;
+        };
+        text.push_str(&format!(
+            "{:<14}{:>12.0}{:>12.0}{:20}",
+            step.name, rate.a.median, rate.b.median, ""
+        ));
+        for figure in OF_A_STEP {
+            let quotient = find(figure).map_or("-".to_owned(), |one| short(one.ratio.median));
+            text.push_str(&format!("{quotient:>9}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Three or more digits that say something.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 1000.0 => format!("{value:.0}"),
+        v if v >= 100.0 => format!("{value:.1}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// For programs.
+pub fn json(commands: [&str; 2], a: &[Round], b: &[Round], compared: &[Compared]) -> Value {
+    let side = |command: &str, rounds: &[Round]| {
+        let figures = |round: &Round| -> Map<String, Value> {
+            let values = round.figures.iter();
+            values.map(|(name, value)| (name.clone(), json!(value))).collect()
+        };
+        let syncs = rounds.first().map(|round| round.syncs.word());
+        json!({"command": command, "syncs": syncs, "rounds": rounds.iter().map(figures).collect::<Vec<_>>()})
+    };
+    let figures: Map<String, Value> = compared
+        .iter()
+        .map(|one| {
+            let spreads = json!({"a": one.a.json(), "b": one.b.json(), "ratio": one.ratio.json()});
+            (one.name.clone(), spreads)
+        })
+        .collect();
+    json!({"a": side(commands[0], a), "b": side(commands[1], b), "figures": figures})
 }
 
 #[cfg(test)]
@@ -241,10 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_ends_is_named() {
-        let error = Running::start("echo no such thing; exit 3", Path::new("/tmp"))
-            .err()
-            .expect("it ends");
-        assert!(error.to_string().contains("ended with exit status: "), "{error}");
+    fn ratios_are_of_neighbours() {
+        let round = |value: f64| Round {
+            figures: vec![(CPU.into(), value)],
+            points: vec![],
+            syncs: Syncs::On(String::new()),
+            warnings: vec![],
+        };
+        // The machine slows down: the medians drift, the quotients do not.
+        let (a, b) = ([1.0, 2.0, 3.0].map(round), [4.0, 8.0, 12.0].map(round));
+        let found = compared(&a, &b);
+        assert_eq!((found.len(), found[0].a.median, found[0].b.median), (1, 2.0, 8.0));
+        let quarter = Spread {
+            low: 0.25,
+            median: 0.25,
+            high: 0.25,
+        };
+        assert_eq!(found[0].ratio, quarter);
     }
 }

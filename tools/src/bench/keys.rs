@@ -1,5 +1,7 @@
 //! Which znode an operation goes to: names, depth and distribution.
 
+use std::borrow::Cow;
+
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Zipf};
 
@@ -35,9 +37,14 @@ impl Layout {
         format!("{}/n{index:0digits$}", self.parent(index))
     }
 
+    /// The node below which connections make nodes of their own.
+    pub fn own(&self) -> String {
+        format!("{}/own", self.root)
+    }
+
     /// Every parent, ancestors first, each once.
     pub fn parents(&self) -> Vec<String> {
-        let mut all = std::collections::BTreeSet::from([self.root.clone()]);
+        let mut all = std::collections::BTreeSet::from([self.root.clone(), self.own()]);
         let distinct = FAN_OUT.saturating_pow(self.depth - 1).min(self.count);
         for index in 0..distinct {
             let parent = self.parent(index);
@@ -48,6 +55,45 @@ impl Layout {
             );
         }
         all.into_iter().collect()
+    }
+}
+
+/// The paths of a layout's leaves: kept ready where they are not too many, because writing one anew costs the
+/// generator as much as all else that a request needs.
+#[derive(Debug)]
+pub struct Paths {
+    layout: Layout,
+    ready: Vec<Box<str>>,
+}
+
+/// So many paths are kept.
+const PATHS_READY_MAX: u32 = 200_000;
+
+impl Paths {
+    /// Of a layout.
+    pub fn new(layout: &Layout) -> Paths {
+        let count = if layout.count > PATHS_READY_MAX {
+            0
+        } else {
+            layout.count
+        };
+        Paths {
+            layout: layout.clone(),
+            ready: (0..count).map(|index| layout.leaf(index).into()).collect(),
+        }
+    }
+
+    /// Leaf `index`.
+    pub fn leaf(&self, index: u32) -> Cow<'_, str> {
+        match self.ready.get(index as usize) {
+            Some(path) => Cow::Borrowed(path),
+            None => Cow::Owned(self.layout.leaf(index)),
+        }
+    }
+
+    /// Whose paths they are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
 }
 

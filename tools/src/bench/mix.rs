@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $mixed:literal;)*) => {
         /// An operation that a load can hold.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind { $($(#[$doc])* $name,)* }
@@ -16,36 +16,44 @@ macro_rules! kinds {
             pub fn word(self) -> &'static str {
                 match self { $(Kind::$name => $word,)* }
             }
+
+            /// Whether a mix may hold it; the others are parts of other loads.
+            pub fn is_mixed(self) -> bool {
+                match self { $(Kind::$name => $mixed,)* }
+            }
         }
     };
 }
 
 kinds! {
     /// getData.
-    Get = "get";
+    Get = "get", true;
     /// exists.
-    Exists = "exists";
+    Exists = "exists", true;
     /// getChildren2 of a parent of the key.
-    Children = "children";
+    Children = "children", true;
     /// setData.
-    Set = "set";
-    /// create of a persistent node of this connection's own, and its delete, in turn.
-    Churn = "churn";
-    /// The same with ephemeral nodes.
-    Ephemeral = "ephemeral";
-    /// create of a sequential ephemeral node.
-    Sequential = "sequential";
+    Set = "set", true;
+    /// create of a persistent node of this connection's own.
+    Create = "create", true;
+    /// delete of this connection's oldest own node; if it has none, a create.
+    Delete = "delete", true;
+    /// create and delete of a persistent node in turn; reported as these.
+    Churn = "churn", true;
+    /// create of an ephemeral node and its delete in turn; only the delete is reported apart.
+    Ephemeral = "ephemeral", true;
+    /// create of a sequential ephemeral node; each connection keeps a few and deletes the oldest.
+    Sequential = "sequential", true;
     /// A multi of several setData.
-    Multi = "multi";
+    Multi = "multi", true;
     /// ping.
-    Ping = "ping";
-}
-
-impl Kind {
-    /// Whether it changes nothing.
-    pub fn is_read(self) -> bool {
-        matches!(self, Kind::Get | Kind::Exists | Kind::Children | Kind::Ping)
-    }
+    Ping = "ping", true;
+    /// A watch event.
+    Event = "event", false;
+    /// The connection and the session, until the server gave it.
+    Connect = "connect", false;
+    /// closeSession.
+    Close = "close", false;
 }
 
 /// Kinds and their weights.
@@ -71,6 +79,11 @@ impl Mix {
         Mix::new(vec![(Kind::Get, percent), (Kind::Set, 100 - percent)]).expect("the shares make 100")
     }
 
+    /// Whether it holds such an operation.
+    pub fn holds(&self, kind: Kind) -> bool {
+        self.shares.iter().any(|(mine, weight)| *mine == kind && *weight > 0)
+    }
+
     /// One of them, by weight.
     pub fn pick(&self, random: &mut impl Rng) -> Kind {
         let mut point = random.random_range(0..self.total);
@@ -91,8 +104,9 @@ impl std::str::FromStr for Mix {
     fn from_str(text: &str) -> Result<Mix, String> {
         let share = |part: &str| {
             let (word, weight) = part.split_once('=').unwrap_or((part, "1"));
-            let kind = Kind::ALL.iter().find(|kind| kind.word() == word.trim());
-            let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+            let mixed = || Kind::ALL.iter().filter(|kind| kind.is_mixed());
+            let kind = mixed().find(|kind| kind.word() == word.trim());
+            let known: Vec<&str> = mixed().map(|kind| kind.word()).collect();
             let kind = kind.ok_or_else(|| format!("unknown operation '{word}'; known: {}", known.join(", ")))?;
             let weight = weight
                 .trim()
@@ -130,6 +144,7 @@ mod tests {
                 .unwrap_err()
                 .contains("unknown operation 'grab'; known: get, exists")
         );
+        assert!("event".parse::<Mix>().is_err(), "part of another load");
         assert!("get=0".parse::<Mix>().is_err());
         assert!("get=x".parse::<Mix>().unwrap_err().contains("no weight"));
     }
