@@ -356,7 +356,7 @@ fn the_stats_of_a_known_log() {
     assert_eq!((bytes("error"), bytes("setData")), (220 * 36, 200 * (32 + 1014)));
     let sizes = &stats["bytesPerTransaction"];
     assert_eq!(
-        (&sizes["p50"].as_u64().unwrap() < &100, &sizes["max"]),
+        (sizes["p50"].as_u64().unwrap() < 100, &sizes["max"]),
         (true, &json!(1046))
     );
     assert!((1046..=1047).contains(&sizes["p99"].as_u64().unwrap()), "{sizes}");
