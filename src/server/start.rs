@@ -1,6 +1,6 @@
 //! Recovery under a stopwatch: what the start's metrics tell afterwards, and what a long start says while it lasts.
 //!
-//! A start that takes longer than [`TELL_EVERY_MS`] writes a line of progress each time that much has gone by: how far
+//! A start that takes longer than a second writes a line of progress for each second that has gone by: how far
 //! it is, how fast, and about how long the rest takes. The work itself is `replica::recover`'s.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A store looked at without opening it: every file read and verified, and what a start would do.
 //!
 //! What a start would do is not worked out here: it is recovery itself (`recover`), on a disk that refuses every
-//! change ([`ReadOnly`]), into a target that may do no more than count. Added is only what a start does not read:
+//! change (`ReadOnly`), into a target that may do no more than count. Added is only what a start does not read:
 //! older snapshots and older segments.
 //! Invariant: not a byte is changed, not even the lock's file; a store that a server has open is not looked at, because
 //! half a write of it would look like damage.

@@ -59,7 +59,7 @@ impl Export {
         let stage = Stage::new(&places.to, places.to_log())?;
         let options = Options {
             data_dir: places.from.clone(),
-            log_dir: places.from_log().to_owned(),
+            log_dir: places.log_read().to_owned(),
             ..Options::default()
         };
         let mut line = Line::new();

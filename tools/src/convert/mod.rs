@@ -65,7 +65,7 @@ struct Places {
 }
 
 impl Places {
-    fn from_log(&self) -> &Path {
+    fn log_read(&self) -> &Path {
         self.from_log.as_ref().unwrap_or(&self.from)
     }
 
@@ -74,7 +74,7 @@ impl Places {
     }
 
     fn check_from(&self) -> Result<(), String> {
-        for directory in [&*self.from, self.from_log()] {
+        for directory in [&*self.from, self.log_read()] {
             if !directory.is_dir() {
                 return Err(format!("{} is no directory", directory.display()));
             }
