@@ -253,7 +253,7 @@ mod tests {
             let names = 1usize << crash.name_count();
             for (arrived, kept) in (0..3usize).flat_map(|arrived| (0..names).map(move |kept| (arrived, kept))) {
                 // Of what was written: nothing, all, every other sector.
-                let sector = |_, at: usize| arrived == 1 || arrived == 2 && at % 2 == 0;
+                let sector = |_, at: usize| arrived == 1 || arrived == 2 && at.is_multiple_of(2);
                 let image = crash.image(&sector, &|name| kept >> name & 1 == 1);
                 if !seen.insert(format!("{:?}", image.files)) {
                     continue;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use storage::apache::snapshot::{DIGEST_VERSION, Digest, Item, Node, Reader, Writer};
+use storage::apache::snapshot::{DIGEST_VERSION, Digest, Item, Node, Writer};
 use storage::apache::{Acl, Compression, Directory, OPEN_ACL, Stat};
 
 struct Place(tempfile::TempDir);

@@ -34,14 +34,14 @@ impl Import {
         places.check_from()?;
         let options = Options {
             data_dir: places.to.clone(),
-            log_dir: places.to_log().to_owned(),
+            log_dir: places.log_made().to_owned(),
             ..Options::default()
         };
         // Before the long part.
         if let Some(found) = import::find_store(&RealDisk, &options).map_err(|error| error.to_string())? {
             return Err(import::ImportError::There(found).to_string());
         }
-        let directory = Directory::list(&places.from, places.from_log()).map_err(|error| error.to_string())?;
+        let directory = Directory::list(&places.from, places.log_read()).map_err(|error| error.to_string())?;
         let mut line = Line::new();
         let Recovered { mut tree, report } =
             apache::recover(&directory, &self.wish()?, &mut |progress| show(&mut line, progress))

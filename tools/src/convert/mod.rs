@@ -65,16 +65,16 @@ struct Places {
 }
 
 impl Places {
-    fn from_log(&self) -> &Path {
+    fn log_read(&self) -> &Path {
         self.from_log.as_ref().unwrap_or(&self.from)
     }
 
-    fn to_log(&self) -> &Path {
+    fn log_made(&self) -> &Path {
         self.to_log.as_ref().unwrap_or(&self.to)
     }
 
     fn check_from(&self) -> Result<(), String> {
-        for directory in [&*self.from, self.from_log()] {
+        for directory in [&*self.from, self.log_read()] {
             if !directory.is_dir() {
                 return Err(format!("{} is no directory", directory.display()));
             }
