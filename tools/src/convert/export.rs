@@ -56,7 +56,7 @@ impl Export {
     pub fn run(&self) -> Result<String, String> {
         let places = &self.places;
         places.check_from()?;
-        let stage = Stage::new(&places.to, places.to_log())?;
+        let stage = Stage::new(&places.to, places.log_made())?;
         let options = Options {
             data_dir: places.from.clone(),
             log_dir: places.log_read().to_owned(),

@@ -34,7 +34,7 @@ impl Import {
         places.check_from()?;
         let options = Options {
             data_dir: places.to.clone(),
-            log_dir: places.to_log().to_owned(),
+            log_dir: places.log_made().to_owned(),
             ..Options::default()
         };
         // Before the long part.

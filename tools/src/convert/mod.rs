@@ -69,7 +69,7 @@ impl Places {
         self.from_log.as_ref().unwrap_or(&self.from)
     }
 
-    fn to_log(&self) -> &Path {
+    fn log_made(&self) -> &Path {
         self.to_log.as_ref().unwrap_or(&self.to)
     }
 
