@@ -22,6 +22,14 @@ struct Page {
     status: u16,
     head: String,
     body: String,
+    bytes: Vec<u8>,
+}
+
+impl Page {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
 }
 
 fn ask(admin: SocketAddr, method: &str, path: &str, headers: &str) -> Page {
@@ -29,14 +37,17 @@ fn ask(admin: SocketAddr, method: &str, path: &str, headers: &str) -> Page {
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
     let request = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("send");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the answer");
+    let end = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("a head");
+    let bytes = answer.split_off(end + 4);
+    let head = String::from_utf8(answer).expect("a head of text");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     Page {
         status: status.expect("a status"),
         head: head.to_ascii_lowercase(),
-        body: body.into(),
+        body: String::from_utf8_lossy(&bytes).into(),
+        bytes,
     }
 }
 
@@ -213,7 +224,17 @@ fn same_answers_as_apache() {
             ("GET", "/commands/", ""),
             ("POST", "/commands", ""),
             ("GET", "/commands/snapshot", ""),
+            ("GET", "/commands/snap", ""),
+            ("GET", "/commands/snapshot", "Authorization: nosuch\r\n"),
+            ("GET", "/commands/snapshot", "Authorization: world anyone\r\n"),
+            ("GET", "/commands/snap", "Authorization: digest\r\n"),
+            ("GET", "/commands/snapshot", "Authorization: digest a b\r\n"),
             ("POST", "/commands/restore", "Content-Length: 0\r\n"),
+            (
+                "POST",
+                "/commands/restore",
+                "Authorization: nosuch\r\nContent-Length: 0\r\n",
+            ),
         ] {
             let (mine, apaches) = (ask(ours, method, path, headers), ask(theirs, method, path, headers));
             assert_eq!(
@@ -261,8 +282,10 @@ fn every_answer_is_json_and_tells_the_truth() {
         let file = value("initial_configuration");
         let written = std::fs::read_to_string(server.directory().join("zoo.cfg")).expect("zoo.cfg");
         assert_eq!(file["initial_configuration"], written);
-        let unguarded = ask(admin, "GET", "/commands/snapshot", "Authorization: ip\r\n");
-        assert_eq!(unguarded.status, 503, "{}", unguarded.body);
+        let headers = "Authorization: ip\r\nContent-Length: 0\r\n";
+        let restore = ask(admin, "POST", "/commands/restore", headers);
+        assert_eq!(restore.status, 503, "{}", restore.body);
+        assert!(restore.body.contains("this command is not built"), "{}", restore.body);
     }
 }
 
@@ -295,6 +318,97 @@ fn build_state_is_told(value: &dyn Fn(&str) -> serde_json::Value) {
     assert_eq!(value("srvr")["node_count"], 6);
     assert_eq!(value("stmk?traceMask=258")["tracemask"], 258);
     assert_eq!(value("gtmk")["tracemask"], 258);
+}
+
+/// What an admin server says of a snapshot: status, what is told of the file, and the text where no file is sent.
+fn asked(admin: SocketAddr, query: &str, headers: &str) -> (u16, Option<String>, bool, String) {
+    let page = ask(admin, "GET", &format!("/commands/snapshot{query}"), headers);
+    let kind = page
+        .header("content-type")
+        .expect("a type")
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let is_file = kind == "application/octet-stream";
+    assert!(is_file || kind == "application/json", "{kind}");
+    let size = page
+        .header("snapshot_size")
+        .map(|size| size.parse::<usize>().expect("a number"));
+    assert!(!is_file || size == Some(page.bytes.len()), "{}", page.head);
+    let text = if is_file { String::new() } else { page.body.clone() };
+    (page.status, page.header("last_zxid").map(String::from), is_file, text)
+}
+
+#[test]
+fn a_snapshot_on_demand_as_apache_takes_it() {
+    let (apache, theirs) = java();
+    let _held = build_state(&apache);
+    for engine in [Engine::Uring, Engine::Epoll] {
+        let (server, ours) = ring(engine, &[]);
+        let _client = build_state(&server);
+        for (query, headers) in [
+            ("", "Authorization: ip\r\n"),
+            ("?streaming=true", "Authorization: digest who:knows\r\n"),
+            ("?streaming=false", "Authorization: ip\r\n"),
+            ("?streaming=no", "Authorization: ip\r\n"),
+        ] {
+            // More than the interval, which ZooKeeper takes as 300 ms.
+            std::thread::sleep(Duration::from_millis(350));
+            let [mine, apaches] = [ours, theirs].map(|admin| asked(admin, query, headers));
+            assert_eq!((mine.0, mine.2, &mine.3), (apaches.0, apaches.2, &apaches.3), "{query}");
+            assert_eq!(mine.0, 200);
+            let zxid = mine.1.expect("last_zxid");
+            assert_eq!(Some(&zxid), apaches.1.as_ref(), "{query}");
+            // At once again: too soon.
+            let [mine, apaches] = [ours, theirs].map(|admin| asked(admin, query, headers));
+            assert_eq!(mine, apaches, "{query}");
+            assert_eq!(mine.0, 429);
+        }
+        // The file that was sent is the one in the directory, and whole.
+        std::thread::sleep(Duration::from_millis(350));
+        let page = ask(ours, "GET", "/commands/snap", "Authorization: ip\r\n");
+        let reader = storage::snapshot::Reader::open(&page.bytes).expect("a snapshot");
+        assert_eq!(
+            Some(format!("0x{:x}", reader.zxid().0).as_str()),
+            page.header("last_zxid")
+        );
+        assert!(get(ours, "lsnp").contains(&format!("\"zxid\" : \"{:x}\"", reader.zxid().0)));
+        let mut entries = 0;
+        let mut count = |_: &[u8], _: &[u8]| {
+            entries += 1;
+            Ok(())
+        };
+        reader.load(1, &mut count).expect("every block");
+        assert_eq!(entries, reader.entry_count());
+    }
+}
+
+#[test]
+fn a_snapshot_needs_every_permission_on_the_root_and_can_be_turned_off() {
+    const SET_ACL: i32 = 7;
+    let (server, admin) = ring(Engine::Epoll, &["admin.rateLimiterIntervalInMS=0"]);
+    let (mut client, _) = RawClient::open(server.address(), &Attach::default());
+    let user = "digest user:smGaoVKd/cQkjm7b88GyorAUz20=";
+    let (scheme, id) = user.split_once(' ').unwrap();
+    // All but ADMIN for the user, and all for another.
+    let body = Out::new()
+        .string("/")
+        .acls(&[(15, scheme, id), (31, "ip", "10.1.2.3")])
+        .int(-1)
+        .0;
+    assert_eq!(client.call(1, SET_ACL, &body, &mut Vec::new()).err, 0);
+    let forged = "Authorization: ip\r\nX-Forwarded-For: 10.1.2.3\r\n";
+    for headers in ["Authorization: ip\r\n", "Authorization: digest user:pass\r\n", forged] {
+        let (status, zxid, _, text) = asked(admin, "", headers);
+        assert_eq!((status, zxid), (403, None), "{headers}: {text}");
+        assert!(text.contains("\"error\" : \"Not authorized\""), "{text}");
+    }
+    let (off, admin) = ring(Engine::Epoll, &["admin.snapshot.enabled=false"]);
+    let (status, _, _, text) = asked(admin, "", "Authorization: ip\r\n");
+    assert_eq!(status, 503);
+    assert!(text.contains("\"error\" : null"), "{text}");
+    assert!(!off.output().contains("snapshot taken"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use ringkeeper::io::Engine;
 use ringkeeper::server::config::keys::{self, Fate, Mark, Set};
@@ -260,7 +261,7 @@ fn bad_values_name_file_line_key_value_and_what_is_allowed() {
     check(
         "ringkeeper.color=1",
         &[
-            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.segmentMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.log",
+            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.segmentMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.retainHours, ringkeeper.retainMegabytes, ringkeeper.log",
         ],
     );
     check(
@@ -497,7 +498,11 @@ fn what_the_server_is_told_by_default() {
         (options.segment_bytes, options.frame_bytes_max, options.sessionless_ms),
         (64 << 20, 0xF_FFFF, 10_000)
     );
-    assert_eq!((options.purge, options.retain_snapshots), (true, 3));
+    assert_eq!(options.purge_every, Some(Duration::from_secs(3600)));
+    assert_eq!(
+        (options.retain_snapshots, options.retain_age_s, options.retain_bytes),
+        (3, None, None)
+    );
     assert_eq!(
         (options.backlog, options.shown.backlog, options.shown.max_client_cnxns),
         (50, -1, 60)
@@ -521,8 +526,15 @@ fn purging_is_on_unless_somebody_said_no() {
         ("ringkeeper.purge=false", false),
         ("autopurge.purgeInterval=1\nringkeeper.purge=false", false),
     ] {
-        assert_eq!(loaded(text).options.purge, on, "{text}");
+        assert_eq!(loaded(text).options.purge_every.is_some(), on, "{text}");
     }
+    let options =
+        loaded("autopurge.purgeInterval=24\nringkeeper.retainHours=72\nringkeeper.retainMegabytes=1000").options;
+    assert_eq!(options.purge_every, Some(Duration::from_secs(24 * 3600)));
+    assert_eq!(
+        (options.retain_age_s, options.retain_bytes),
+        (Some(72 * 3600), Some(1000 << 20))
+    );
 }
 
 #[test]

@@ -71,6 +71,7 @@ impl LogDevice {
                     file: segment,
                     offset,
                     buffer,
+                    record_bytes,
                     first,
                     last,
                 } = write;
@@ -83,6 +84,7 @@ impl LogDevice {
                     file: segment,
                     offset,
                     buffer,
+                    record_bytes,
                     first,
                     last,
                 })

@@ -35,6 +35,11 @@ impl Recovery {
         }
     }
 
+    /// Whether the tree has taken in more than the transactions up to that one.
+    pub fn is_beyond(&self, zxid: Zxid) -> bool {
+        self.tree.as_ref().is_some_and(|tree| tree.totals().zxid > zxid)
+    }
+
     /// The tree, empty if the disk held nothing.
     pub fn finish(self) -> Tree {
         self.tree.unwrap_or_else(|| Tree::new(self.fresh_seed, self.features))

@@ -115,6 +115,7 @@ impl Core {
                         let _ = answer.send(core.answer_admin(command, mask).await);
                     });
                 }
+                ToCore::MayDoAll(ids, answer) => drop(answer.send(self.may_do_all(&ids))),
                 ToCore::ResetNumbers => drop(self.numbers.take()),
                 ToCore::ResetConnections => self.reset_connections(),
             }

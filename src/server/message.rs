@@ -9,10 +9,12 @@ use tokio::sync::oneshot;
 use super::admin::{command::Command, json::Fields};
 use super::doors::Place;
 use super::metrics::{CoreNumbers, WriterNumbers};
+use super::snapshots::Asked;
 use crate::replica::session::Heart;
 use crate::replica::{Answered, Origin, WriteRequest};
 use crate::tree::Version;
 use crate::tree::apply::Fired;
+use crate::wire::acl::Id;
 use crate::wire::four_letter::Connection;
 
 /// To the writer.
@@ -37,6 +39,8 @@ pub enum ToWriter {
     Detach { origin: Origin, session: i64 },
     /// A batch is durable, or the disk failed.
     Written(std::io::Result<LogWrite>),
+    /// Somebody wants a snapshot now, and perhaps to be told of it.
+    Snapshot(Option<Asked>),
     /// A snapshot is done, in so many ms, or failed.
     SnapshotDone(Option<u64>),
     /// For the four-letter words.
@@ -71,6 +75,8 @@ pub enum ToCore {
     Report(Want, oneshot::Sender<CoreReport>),
     /// An admin command, with `set_trace_mask`'s parameter; only the first core gets any.
     Admin(Command, Option<String>, oneshot::Sender<Fields>),
+    /// Whether these identities may do everything with the root node.
+    MayDoAll(Vec<Id>, oneshot::Sender<bool>),
     /// Counts start anew (`srst`).
     ResetNumbers,
     /// The counts of every connection start anew (`crst`).

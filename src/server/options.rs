@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::admin::AdminOptions;
 use crate::io::Engine;
@@ -33,8 +34,12 @@ pub struct Options {
     pub sync_warning_ms: u64,
     /// Snapshots kept.
     pub retain_snapshots: usize,
-    /// Whether old snapshots and logs are removed at all.
-    pub purge: bool,
+    /// Seconds after which a snapshot goes too.
+    pub retain_age_s: Option<u64>,
+    /// Bytes of snapshots and log above which the oldest go too.
+    pub retain_bytes: Option<u64>,
+    /// How often old snapshots and logs are removed, beside after each snapshot; `None` is never at all.
+    pub purge_every: Option<Duration>,
     /// Transactions between snapshots, before jitter.
     pub snap_count: u64,
     /// Log bytes between snapshots, before jitter; `None` is no limit.

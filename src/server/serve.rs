@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage::engine::Engine as Storage;
+use storage::engine::{Engine as Storage, Report};
 use storage::log::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -13,6 +13,7 @@ use super::message::{ToCore, ToWriter};
 use super::options::Options;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{Opened, Shared};
+use super::snapshots;
 use super::start::Timed;
 use super::writer::Writer;
 use crate::io::listen::{self, Bound};
@@ -60,8 +61,8 @@ pub struct Prepared {
     log: Log,
     bound: Bound,
     admin: Option<std::net::TcpListener>,
-    /// What was found on the disk, for people.
-    pub report: String,
+    /// What was found on the disk.
+    pub report: Report,
 }
 
 impl Prepared {
@@ -92,6 +93,7 @@ impl Prepared {
             data_path: storage.data_path().into(),
             log_path: storage.log_path().into(),
             durable: log.durable(),
+            replayed: (report.replayed, report.replayed_bytes),
             start,
         };
         let shared = Shared::new(options, keys, clock, opened);
@@ -102,7 +104,7 @@ impl Prepared {
             log,
             bound,
             admin,
-            report: report.to_string(),
+            report,
         })
     }
 
@@ -129,6 +131,10 @@ impl Prepared {
             ..
         } = self;
         let engine = shared.options.engine;
+        if let Some(interval) = shared.options.purge_every {
+            let weak = Arc::downgrade(&storage);
+            snapshots::purge_every(interval, weak).map_err(|error| ServeError::System("a thread", error))?;
+        }
         let guest = shared.options.cores <= GUEST_CORES_MAX;
         for index in 1..shared.options.cores {
             let (shared, view) = (Arc::clone(&shared), replica.view());
@@ -160,6 +166,10 @@ impl Prepared {
             tokio::task::spawn_local(core.run());
             tokio::task::spawn_local(accept(Arc::clone(&shared), bound));
             let signals = StopSignals::new()?;
+            tokio::task::spawn_local(snapshot_on_signal(
+                signal(SignalKind::user_defined1())?,
+                Arc::clone(&shared),
+            ));
             if let Some(listener) = admin {
                 let shared = Arc::clone(&shared);
                 spawn("admin".into(), move || admin::run(listener, shared))
@@ -189,7 +199,10 @@ fn storage_options(options: &Options) -> storage::engine::Options {
         segment_bytes: options.segment_bytes,
         direct: true,
         retain_snapshots: options.retain_snapshots,
-        purge: options.purge,
+        retain_age_s: options.retain_age_s,
+        retain_bytes: options.retain_bytes,
+        wall_s: || Clock::default().wall_ms() as u64 / 1000,
+        purge: options.purge_every.is_some(),
         fsync: options.force_sync,
         ..Default::default()
     }
@@ -238,6 +251,14 @@ async fn accept(shared: Arc<Shared>, bound: Bound) {
     };
     if let Err(error) = bound.accept_each(keep_alive, each).await {
         fatal("the listener", &error);
+    }
+}
+
+/// SIGUSR1 asks for a snapshot.
+async fn snapshot_on_signal(mut asked: Signal, shared: Arc<Shared>) {
+    while asked.recv().await.is_some() {
+        tracing::info!(signal = "SIGUSR1", "a snapshot is asked for");
+        shared.writer.send(ToWriter::Snapshot(None));
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Opened {
     pub log_path: PathBuf,
     /// The newest durable transaction.
     pub durable: Zxid,
+    /// Transactions behind the snapshot that was loaded, and bytes of them.
+    pub replayed: (u64, u64),
     /// What it took.
     pub start: StartNumbers,
 }

@@ -1,8 +1,14 @@
-//! When snapshots are taken (`SyncRequestProcessor#shouldSnapshot`) and the thread that takes one.
+//! When snapshots are taken (`SyncRequestProcessor#shouldSnapshot`), the thread that takes one, and the one that removes
+//! what is old (`DatadirCleanupManager`).
 
-use std::sync::Arc;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use storage::Zxid;
 use storage::engine::Engine as Storage;
+use tokio::sync::oneshot;
 
 use super::message::ToWriter;
 use super::shared::Shared;
@@ -10,6 +16,10 @@ use crate::tree::View;
 
 /// Counts towards the next snapshot. Both limits are drawn anew after each, between half and all of what is
 /// configured, so that the servers of an ensemble do not all snapshot at once.
+///
+/// Two differences from Java, which counts from zero after a start because it takes a snapshot at every start, and
+/// which forgets a snapshot that is due while another is running: here what was replayed counts, so that a server that
+/// is restarted often does not replay more each time, and what is due is taken once the other is done.
 pub struct Trigger {
     count_max: u64,
     bytes_max: Option<u64>,
@@ -19,6 +29,7 @@ pub struct Trigger {
     count_limit: u64,
     bytes_limit: u64,
     running: bool,
+    asked: bool,
 }
 
 impl Trigger {
@@ -34,6 +45,7 @@ impl Trigger {
             count_limit,
             bytes_limit,
             running: false,
+            asked: false,
         };
         trigger.draw();
         trigger
@@ -49,21 +61,39 @@ impl Trigger {
         (self.count_now, self.bytes_now) = (0, 0);
     }
 
+    /// What is in the log behind the snapshot that was loaded.
+    pub fn replayed(&mut self, count: u64, bytes: u64) {
+        self.count_now += count;
+        self.bytes_now += bytes;
+    }
+
     /// Notes what went to the log. True if a snapshot is due; it is then taken to be running.
     pub fn logged(&mut self, count: u64, bytes: u64) -> bool {
         self.count_now += count;
         self.bytes_now += bytes;
-        let due = !self.running && (self.count_now >= self.count_limit || self.bytes_now >= self.bytes_limit);
-        if due {
-            self.running = true;
-            self.draw();
-        }
-        due
+        let due = self.count_now >= self.count_limit || self.bytes_now >= self.bytes_limit;
+        due && self.begin()
     }
 
-    /// The snapshot that was running is done.
-    pub fn done(&mut self) {
+    /// Somebody wants one. True as above; if one is running, the next begins when it is done.
+    pub fn ask(&mut self) -> bool {
+        self.asked = true;
+        self.begin()
+    }
+
+    fn begin(&mut self) -> bool {
+        if self.running {
+            return false;
+        }
+        (self.running, self.asked) = (true, false);
+        self.draw();
+        true
+    }
+
+    /// The snapshot that was running is done. True if another was asked for meanwhile, and is taken to be running.
+    pub fn done(&mut self) -> bool {
         self.running = false;
+        self.asked && self.begin()
     }
 }
 
@@ -72,14 +102,27 @@ fn jittered(max: u64, random: u64) -> u64 {
     max / 2 + 1 + random % (max / 2).max(1)
 }
 
-/// Writes a version to the disk on a thread of its own, and tells the writer.
-pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View) -> std::io::Result<()> {
+/// A snapshot that somebody asked for.
+pub struct Taken {
+    /// Its zxid.
+    pub zxid: Zxid,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// The file, open: a purge cannot take it away.
+    pub file: File,
+}
+
+/// Who is told of a snapshot, or why there is none.
+pub type Asked = oneshot::Sender<Result<Taken, String>>;
+
+/// Writes a version to the disk on a thread of its own, tells who asked for it, and the writer.
+pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<Asked>) -> std::io::Result<()> {
     let rate = shared.options.snap_rate;
     let work = move || {
         let started = std::time::Instant::now();
         let zxid = view.totals().zxid;
         let taken = storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut view.entries(), rate);
-        let took_ms = match taken {
+        let took_ms = match &taken {
             Ok(info) => {
                 let ms = started.elapsed().as_millis() as u64;
                 tracing::info!(%zxid, nodes = view.totals().nodes, ms, "snapshot taken: {info}");
@@ -91,12 +134,42 @@ pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View) -> std::io::
             }
         };
         drop(view);
+        let told = taken.map_err(|error| error.to_string());
+        for answer in asked {
+            let one = told.as_ref().map_err(String::clone);
+            // Whoever asked may be gone.
+            let _ = answer.send(one.and_then(|info| open(info.zxid, &info.path)));
+        }
+        // The engine goes before the writer hears of it: after the last message nobody holds it back.
+        drop(storage);
         shared.writer.send(ToWriter::SnapshotDone(took_ms));
     };
     std::thread::Builder::new()
         .name("snapshot".into())
         .spawn(work)
         .map(drop)
+}
+
+fn open(zxid: Zxid, path: &Path) -> Result<Taken, String> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (bytes, file) = opened.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Taken { zxid, bytes, file })
+}
+
+/// Removes old snapshots and logs now and then, on a thread of its own, for as long as the engine is there.
+pub fn purge_every(interval: Duration, storage: Weak<Storage>) -> std::io::Result<()> {
+    let work = move || {
+        while let Some(engine) = storage.upgrade() {
+            match engine.purge() {
+                Ok(purged) if purged.is_empty() => {}
+                Ok(purged) => tracing::info!("{purged}"),
+                Err(error) => tracing::error!(%error, "old snapshots and logs could not be removed"),
+            }
+            drop(engine);
+            std::thread::sleep(interval);
+        }
+    };
+    std::thread::Builder::new().name("purge".into()).spawn(work).map(drop)
 }
 
 #[cfg(test)]
@@ -117,5 +190,16 @@ mod tests {
             trigger.draw();
         }
         assert!(Trigger::new(1_000_000, Some(1000), 1).logged(1, 1001));
+    }
+
+    #[test]
+    fn what_was_replayed_counts_and_what_is_asked_for_waits_for_the_one_that_runs() {
+        let mut trigger = Trigger::new(100, None, 42);
+        trigger.replayed(99, 0);
+        assert!(trigger.logged(1, 1), "a hundred are due whatever was drawn");
+        assert!(!trigger.ask(), "one at a time");
+        assert!(trigger.done(), "then the one that was asked for");
+        assert!(!trigger.done());
+        assert!(trigger.ask());
     }
 }

@@ -15,7 +15,7 @@ use storage::log::{Log, LogWrite};
 use super::message::{Batch, ToCore, ToWriter, WriterReport};
 use super::metrics::WriterNumbers;
 use super::shared::Shared;
-use super::snapshots::{self, Trigger};
+use super::snapshots::{self, Asked, Trigger};
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
 use crate::replica::Now;
@@ -41,6 +41,7 @@ pub struct Writer {
     log: Log,
     device: Rc<LogDevice>,
     trigger: Trigger,
+    asked: Vec<Asked>,
     writing: bool,
     batch_count: usize,
     batch_started_ms: u64,
@@ -59,7 +60,9 @@ impl Writer {
     pub fn new(shared: Arc<Shared>, storage: Arc<Storage>, replica: Replica, log: Log) -> std::io::Result<Writer> {
         let device = Rc::new(LogDevice::open(shared.options.engine)?);
         let seed = shared.clock.wall_ms() as u64;
-        let trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let (count, bytes) = shared.opened.replayed;
+        trigger.replayed(count, bytes);
         let stopping = Vec::new();
         let numbers = WriterNumbers::new(&shared.opened.start);
         Ok(Writer {
@@ -69,6 +72,7 @@ impl Writer {
             log,
             device,
             trigger,
+            asked: Vec::new(),
             writing: false,
             batch_count: 0,
             batch_started_ms: 0,
@@ -168,9 +172,17 @@ impl Writer {
             ToWriter::Detach { origin, session } => self.replica.detach(session, origin),
             ToWriter::Written(Ok(write)) => self.written(write),
             ToWriter::Written(Err(error)) => give_up(&error),
+            ToWriter::Snapshot(asked) => {
+                self.asked.extend(asked);
+                if self.trigger.ask() {
+                    self.snapshot();
+                }
+            }
             ToWriter::SnapshotDone(took_ms) => {
                 took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
-                self.trigger.done();
+                if self.trigger.done() {
+                    self.snapshot();
+                }
             }
             ToWriter::Report(answer) => drop(answer.send(self.report())),
             ToWriter::ResetNumbers => self.numbers = WriterNumbers::default(),
@@ -233,7 +245,7 @@ impl Writer {
                 "making a log batch durable took longer than fsync.warningthresholdms"
             );
         }
-        let (first, bytes) = (write.first, write.buffer.len() as u64);
+        let (first, bytes) = (write.first, write.record_bytes);
         let durable = self.log.written(write);
         let transactions = durable.0 - first.0 + 1;
         self.numbers.batches.add(transactions);
@@ -282,7 +294,8 @@ impl Writer {
     }
 
     fn snapshot(&mut self) {
-        let taken = snapshots::take(Arc::clone(&self.storage), Arc::clone(&self.shared), self.replica.view());
+        let (storage, shared) = (Arc::clone(&self.storage), Arc::clone(&self.shared));
+        let taken = snapshots::take(storage, shared, self.replica.view(), std::mem::take(&mut self.asked));
         if let Err(error) = taken {
             tracing::error!(%error, "no thread for a snapshot");
             self.trigger.done();

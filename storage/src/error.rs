@@ -33,7 +33,7 @@ pub enum OpenError {
         /// Why it must be there.
         because: String,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
     /// A file is not as it was written.
     Corrupt {
@@ -46,7 +46,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
     /// The newest snapshots are damaged, and the log does not reach back behind them.
     Snapshot {
@@ -57,7 +57,7 @@ pub enum OpenError {
         /// How far state and log reach without them.
         reached: Zxid,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
     /// The bytes are right, but who takes them cannot use them.
     Refused {
@@ -70,7 +70,7 @@ pub enum OpenError {
         /// Their reason.
         reason: String,
         /// What can be done.
-        way_out: WayOut,
+        way_out: Box<WayOut>,
     },
 }
 
@@ -128,18 +128,17 @@ impl fmt::Display for Remains {
         } else {
             write!(f, ", and the log leads to zxid {reached}")?;
         }
-        match resumes {
-            Some(base) => write!(f, "; it goes on only behind zxid {base}")?,
-            None => {}
+        if let Some(base) = resumes {
+            write!(f, "; it goes on only behind zxid {base}")?;
         }
         if self.is_all() {
             return write!(f, ": nothing that the files know of would be lost");
         }
-        write!(
-            f,
-            ": zxid {} to {known} or more would be lost",
-            Zxid(reached.0.saturating_add(1))
-        )
+        let first = Zxid(reached.0.saturating_add(1));
+        match first < *known {
+            true => write!(f, ": zxid {first} to {known} or more would be lost"),
+            false => write!(f, ": zxid {first} or more would be lost"),
+        }
     }
 }
 
@@ -166,17 +165,17 @@ impl fmt::Display for WayOut {
             ),
             WayOut::Snapshot(remains) | WayOut::Log(remains) => write!(
                 f,
-                "{remains}. Put the file back as it was, or {BACKUP}; {}; or, {EMPTY}.",
+                "{remains}. Put the file back as it was, or {BACKUP}{}; or, {EMPTY}.",
                 salvage(remains)
             ),
             WayOut::Misplaced(remains) => write!(
                 f,
-                "Some other file was put in its place. {remains}. Put the right file back, or {BACKUP}; {}; or, {EMPTY}.",
+                "Some other file was put in its place. {remains}. Put the right file back, or {BACKUP}{}; or, {EMPTY}.",
                 salvage(remains)
             ),
             WayOut::Program(remains) => write!(
                 f,
-                "Start the release that wrote it, or {BACKUP}. {remains}: {}; or, {EMPTY}.",
+                "{remains}. Start the release that wrote it, or {BACKUP}{}; or, {EMPTY}.",
                 salvage(remains)
             ),
         }
@@ -185,10 +184,13 @@ impl fmt::Display for WayOut {
 
 /// The way on with what there is.
 fn salvage(remains: &Remains) -> String {
-    format!(
-        "to go on with the state at zxid {} and lose the rest, write it to a new directory with zk-server salvage",
-        remains.reached
-    )
+    let and_lose = if remains.is_all() { "" } else { " and lose the rest" };
+    match remains.reached {
+        Zxid::ZERO => String::new(),
+        reached => format!(
+            "; to go on with the state at zxid {reached}{and_lose}, write it to a new directory with zk-server salvage"
+        ),
+    }
 }
 
 impl fmt::Display for OpenError {

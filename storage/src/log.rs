@@ -31,6 +31,8 @@ pub struct LogWrite {
     pub offset: u64,
     /// What.
     pub buffer: AlignedBuffer,
+    /// Bytes of the records in it, without seals and padding.
+    pub record_bytes: u64,
     /// The first transaction in it.
     pub first: Zxid,
     /// The last one.
@@ -142,7 +144,7 @@ impl Log {
         if self.in_flight.is_some() || self.open.is_empty() {
             return None;
         }
-        let bytes = self.open.file_bytes();
+        let (bytes, record_bytes) = (self.open.file_bytes(), self.open.record_bytes());
         let fits = |segment: &Arc<SegmentFile>| self.tail.offset + bytes <= segment.bytes();
         let file = match self.tail.segment.as_ref().filter(|segment| fits(segment)) {
             Some(segment) => Arc::clone(segment),
@@ -170,6 +172,7 @@ impl Log {
             file,
             offset,
             buffer,
+            record_bytes,
             first,
             last,
         })
@@ -250,6 +253,7 @@ impl Log {
             file,
             offset,
             buffer,
+            record_bytes: 0,
             first,
             last,
         })

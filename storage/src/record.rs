@@ -51,6 +51,11 @@ impl OpenBatch {
         self.chain
     }
 
+    /// Bytes of its records, heads included: what was logged, without seals and padding.
+    pub fn record_bytes(&self) -> u64 {
+        (self.data - BATCH_HEADER) as u64
+    }
+
     /// Bytes it takes in the file.
     pub fn file_bytes(&self) -> u64 {
         format::file_bytes(self.data as u64)

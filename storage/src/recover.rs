@@ -72,7 +72,7 @@ pub(crate) fn read_manifest(places: Places<'_>) -> Result<Option<Manifest>, Open
                 offset: offset as u64,
                 after: None,
                 reason: reason.into(),
-                way_out: WayOut::Manifest,
+                way_out: Box::new(WayOut::Manifest),
             });
     }
     let in_log = places.disk.list(places.log).map_err(io(places.log))?;
@@ -85,7 +85,7 @@ pub(crate) fn read_manifest(places: Places<'_>) -> Result<Option<Manifest>, Open
         Err(OpenError::Missing {
             file: path,
             because: format!("{} is there, so there was a store", found.display()),
-            way_out: WayOut::Manifest,
+            way_out: Box::new(WayOut::Manifest),
         })
     })
 }
@@ -161,14 +161,14 @@ fn check_listed(known: &Known<'_>) -> Result<Vec<SegmentHeader>, OpenError> {
                 offset: 0,
                 after: Some(segment.base),
                 reason,
-                way_out: WayOut::Log(known.remains(Some(segment.first))),
+                way_out: Box::new(WayOut::Log(known.remains(Some(segment.first)))),
             },
             BadHeader::Foreign(reason) => OpenError::Corrupt {
                 file: path,
                 offset: 0,
                 after: Some(segment.base),
                 reason,
-                way_out: WayOut::Misplaced(known.remains(Some(segment.first))),
+                way_out: Box::new(WayOut::Misplaced(known.remains(Some(segment.first)))),
             },
         })?);
     }
@@ -176,6 +176,7 @@ fn check_listed(known: &Known<'_>) -> Result<Vec<SegmentHeader>, OpenError> {
 }
 
 fn missing(places: Places<'_>, file: PathBuf, way_out: WayOut) -> OpenError {
+    let way_out = Box::new(way_out);
     OpenError::Missing {
         file,
         because: format!("{} lists it", places.data.join(MANIFEST).display()),
@@ -283,7 +284,7 @@ fn check_unlisted(places: Places<'_>, manifest: &Manifest, first: Zxid, path: &P
                 "the segment holds records, but {} does not list it: the manifest is older than the log",
                 places.data.join(MANIFEST).display()
             ),
-            way_out: WayOut::OlderManifest,
+            way_out: Box::new(WayOut::OlderManifest),
         }),
     }
 }
@@ -319,7 +320,7 @@ fn load_snapshot(known: &Known<'_>, target: &mut dyn Recover, recovered: &mut Re
                     offset: 0,
                     zxid: *zxid,
                     reason,
-                    way_out: WayOut::Program(known.remains_before(*zxid)),
+                    way_out: Box::new(WayOut::Program(known.remains_before(*zxid))),
                 });
             }
             Err(error) => {
@@ -470,14 +471,14 @@ fn stopped(stop: Stop, path: &Path, known: &Known<'_>, state: Zxid) -> OpenError
             offset,
             zxid,
             reason,
-            way_out: WayOut::Program(known.remains_before(zxid)),
+            way_out: Box::new(WayOut::Program(known.remains_before(zxid))),
         },
         Stop::Corrupt { file, offset, reason } => OpenError::Corrupt {
             file,
             offset,
             after: Some(state),
             reason,
-            way_out: WayOut::Log(known.remains(Some(state.next()))),
+            way_out: Box::new(WayOut::Log(known.remains(Some(state.next())))),
         },
     }
 }
@@ -497,7 +498,7 @@ fn fallen_short(known: &Known<'_>, recovered: &Recovered) -> OpenError {
             "the log led to zxid {reached} when it was closed, and ends here now: its end is gone, or an older copy of \
              the file was put back"
         ),
-        way_out: WayOut::Log(known.remains(Some(reached))),
+        way_out: WayOut::Log(known.remains(Some(reached))).into(),
     }
 }
 
@@ -508,7 +509,7 @@ fn incomplete(known: &Known<'_>, header: &SegmentHeader, recovered: &Recovered) 
         None => OpenError::Missing {
             file: known.places.data.join(snapshot_name(header.base)),
             because: format!("the log begins behind zxid {} and no snapshot reaches it", header.base),
-            way_out: WayOut::Snapshot(known.remains(None)),
+            way_out: Box::new(WayOut::Snapshot(known.remains(None))),
         },
     }
 }
@@ -518,6 +519,6 @@ fn damaged_snapshot(known: &Known<'_>, zxid: Zxid, recovered: &Recovered) -> Ope
         file: known.places.data.join(snapshot_name(zxid)),
         reasons: recovered.report.damaged.clone(),
         reached: recovered.state,
-        way_out: WayOut::Snapshot(known.remains(None)),
+        way_out: Box::new(WayOut::Snapshot(known.remains(None))),
     }
 }

@@ -68,6 +68,9 @@ impl Purged {
 
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing to purge");
+        }
         let (snapshots, segments) = (self.snapshots.len(), self.segments.len());
         write!(
             f,
@@ -169,7 +172,7 @@ impl Store {
             self.remove_snapshots(&manifest.snapshots[..choice.snapshots], &mut purged);
             self.remove_segments(gone, &mut purged);
         }
-        self.remove_damaged(&mut purged)?;
+        self.remove_damaged(retain, &mut purged)?;
         if purged.files() > 0 {
             self.disk.sync_dir(&self.data)?;
             self.disk.sync_dir(&self.log)?;
@@ -225,9 +228,10 @@ impl Store {
         }
     }
 
-    /// A damaged snapshot is kept for who wants to look into it, until the oldest kept one is newer.
-    fn remove_damaged(&self, purged: &mut Purged) -> std::io::Result<()> {
-        let Some(oldest) = self.manifest.lock().snapshots.first().copied() else {
+    /// A damaged snapshot is kept for who wants to look into it, until as many whole ones as are kept are newer.
+    fn remove_damaged(&self, retain: &Retain, purged: &mut Purged) -> std::io::Result<()> {
+        let newest_first = self.manifest.lock().snapshots.iter().rev().copied().collect::<Vec<_>>();
+        let Some(oldest) = newest_first.get(retain.snapshots.max(1) - 1).copied() else {
             return Ok(());
         };
         for name in self.disk.list(&self.data)? {

@@ -14,8 +14,8 @@ use super::cache::cache_dir;
 use super::process::{Process, free_port};
 use super::ring::configuration;
 
-/// The jars that a standalone server needs; everything else comes by their own declarations. The versions of the
-/// last three are those of ZooKeeper 3.9.5's pom, which declares them as provided.
+/// The jars that a standalone server needs; everything else comes by their own declarations. The versions of all
+/// but the first are those of ZooKeeper 3.9.5's pom, which declares them as provided.
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion><groupId>ringkeeper</groupId><artifactId>peers</artifactId><version>1</version>
 <dependencies>
@@ -23,6 +23,9 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 <dependency><groupId>io.dropwizard.metrics</groupId><artifactId>metrics-core</artifactId><version>4.1.12.1</version></dependency>
 <dependency><groupId>org.xerial.snappy</groupId><artifactId>snappy-java</artifactId><version>1.1.10.5</version></dependency>
 <dependency><groupId>commons-cli</groupId><artifactId>commons-cli</artifactId><version>1.5.0</version></dependency>
+<dependency><groupId>org.eclipse.jetty</groupId><artifactId>jetty-server</artifactId><version>9.4.58.v20250814</version></dependency>
+<dependency><groupId>org.eclipse.jetty</groupId><artifactId>jetty-servlet</artifactId><version>9.4.58.v20250814</version></dependency>
+<dependency><groupId>com.fasterxml.jackson.core</groupId><artifactId>jackson-databind</artifactId><version>2.15.2</version></dependency>
 </dependencies></project>
 "#;
 
@@ -31,7 +34,7 @@ const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-
 
 /// The directory with ZooKeeper 3.9.5 and what it needs, as `*.jar`; downloaded on the first call ever.
 pub fn zookeeper_jars() -> PathBuf {
-    cache_dir("zookeeper-3.9.5", |directory| {
+    cache_dir("zookeeper-3.9.5-with-jetty", |directory| {
         fs::write(directory.join("pom.xml"), POM).expect("pom.xml");
         let output = Command::new("mvn")
             .args(["-B", "-q", COPY])

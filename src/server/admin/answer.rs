@@ -102,7 +102,7 @@ impl Core {
                 vec![field("path_to_session_ids", by_path)]
             }
             Command::Zabstate => vec![field("voting", Json::Bool(false)), field("zabstate", Json::text(""))],
-            Command::Snapshot | Command::Restore => unreachable!("they are refused before"),
+            Command::Snapshot | Command::Restore => unreachable!("they are answered without a core"),
         }
     }
 

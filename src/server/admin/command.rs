@@ -1,7 +1,6 @@
 //! Which commands the admin server has, and by which names (`Commands`).
 //!
-//! Invariant: all 28 of ZooKeeper 3.9.5 are here, so that the page of links is the same. Two are there to be refused,
-//! see [`Command::is_guarded`].
+//! Invariant: all 28 of ZooKeeper 3.9.5 are here, so that the page of links is the same. `restore` is there to be refused.
 
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +85,7 @@ impl Command {
         names[0]
     }
 
-    /// Whether it asks for an `Authorization` header. Neither of these two is built: `snapshot` would have to stream a
-    /// snapshot in Apache's form, which Ringkeeper's are not in, and `restore` to read one. They answer as where
-    /// `admin.snapshot.enabled` or `admin.restore.enabled` is false.
+    /// Whether it asks for an `Authorization` header, and for all permissions on the root node.
     pub fn is_guarded(self) -> bool {
         matches!(self, Command::Snapshot | Command::Restore)
     }

@@ -6,23 +6,27 @@
 //! Unlike ZooKeeper's it runs only where `admin.enableServer=true` is written.
 
 pub mod answer;
+pub mod body;
 pub mod command;
 pub mod json;
+pub mod snapshot;
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use body::Content;
 use command::{COMMANDS, Command};
 use json::{Fields, Json};
+use snapshot::RateLimiter;
 
 use super::message::ToCore;
 use super::shared::Shared;
@@ -37,8 +41,17 @@ pub struct AdminOptions {
     /// `admin.idleTimeout`: how long a connection may take to send a request's head, and stay without one. `None` is
     /// no limit.
     pub idle: Option<Duration>,
+    /// How often a snapshot may be asked for (`admin.rateLimiterIntervalInMS`); `None` is never
+    /// (`admin.snapshot.enabled`).
+    pub snapshot_every: Option<Duration>,
     /// The configuration file's text, for `initial_configuration`.
     pub file: String,
+}
+
+/// What the commands share.
+pub struct Admin {
+    shared: Arc<Shared>,
+    snapshots: Option<Mutex<RateLimiter>>,
 }
 
 /// Serves for ever.
@@ -53,6 +66,11 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()
     let mut builder = http1::Builder::new();
     let options = shared.options.admin.as_ref().expect("it is configured");
     builder.timer(TokioTimer::new()).header_read_timeout(options.idle);
+    let limiter = |interval: Duration| Mutex::new(RateLimiter::new(interval.as_millis() as u64, shared.clock.ms()));
+    let admin = Arc::new(Admin {
+        snapshots: options.snapshot_every.map(limiter),
+        shared: Arc::clone(&shared),
+    });
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -63,10 +81,10 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()
                 continue;
             }
         };
-        let shared = Arc::clone(&shared);
+        let admin = Arc::clone(&admin);
         let service = service_fn(move |request| {
-            let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(respond(&shared, &request).await) }
+            let admin = Arc::clone(&admin);
+            async move { Ok::<_, Infallible>(respond(&admin, &request, &peer).await) }
         });
         let connection = builder.serve_connection(TokioIo::new(socket), service);
         tokio::spawn(async move {
@@ -77,57 +95,61 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()
     }
 }
 
-type Page = Response<Full<Bytes>>;
+type Page = Response<Content>;
 
-async fn respond(shared: &Shared, request: &Request<Incoming>) -> Page {
-    let url = &shared.options.admin.as_ref().expect("it is configured").url;
+async fn respond(admin: &Arc<Admin>, request: &Request<Incoming>, peer: &SocketAddr) -> Page {
+    let url = &admin.shared.options.admin.as_ref().expect("it is configured").url;
     let is_post = match *request.method() {
         Method::GET | Method::HEAD => false,
         Method::POST => true,
-        Method::TRACE => return page(StatusCode::FORBIDDEN, None, String::new()),
-        _ => return page(StatusCode::METHOD_NOT_ALLOWED, None, String::new()),
+        Method::TRACE => return empty(StatusCode::FORBIDDEN),
+        _ => return empty(StatusCode::METHOD_NOT_ALLOWED),
     };
     match request.uri().path().strip_prefix(url.as_str()) {
-        Some("" | "/") => page(StatusCode::OK, None, links(url)),
-        Some(rest) if rest.starts_with('/') => {
-            let (status, fields) = run_command(shared, &rest[1..], request, is_post).await;
-            match fields {
-                Some(fields) => page(status, Some("application/json"), Json::Map(fields).print()),
-                None => page(status, None, String::new()),
-            }
-        }
-        _ => page(StatusCode::NOT_FOUND, None, String::new()),
+        Some("" | "/") => page(StatusCode::OK, None, Content::text(links(url))),
+        Some(rest) if rest.starts_with('/') => run_command(admin, &rest[1..], request, peer, is_post).await,
+        _ => empty(StatusCode::NOT_FOUND),
     }
 }
 
-/// `Commands#runCommand`. No fields where Java shows an error page.
+/// `Commands#runCommand`. An empty page where Java shows an error page.
 async fn run_command(
-    shared: &Shared,
+    admin: &Arc<Admin>,
     name: &str,
     request: &Request<Incoming>,
+    peer: &SocketAddr,
     is_post: bool,
-) -> (StatusCode, Option<Fields>) {
-    let Some(command) = Command::named(name) else {
-        return (StatusCode::OK, Some(failed(name, &format!("Unknown command: {name}"))));
+) -> Page {
+    let json = |status, fields| {
+        page(
+            status,
+            Some("application/json"),
+            Content::text(Json::Map(fields).print()),
+        )
     };
-    if command.is_guarded() && request.headers().get(AUTHORIZATION).is_none() {
-        let fields = failed(name, "Auth info is missing for the command");
-        return (StatusCode::UNAUTHORIZED, Some(fields));
+    let Some(command) = Command::named(name) else {
+        return json(StatusCode::OK, failed(name, &format!("Unknown command: {name}")));
+    };
+    if command.is_guarded()
+        && let Err((status, why)) = snapshot::authorize(admin, request.headers(), peer).await
+    {
+        return json(status, failed(name, why));
     }
     if is_post != (command == Command::Restore) {
-        return (StatusCode::INTERNAL_SERVER_ERROR, None);
+        return empty(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    if command.is_guarded() {
-        let fields = failed(command.name(), "this command is not built yet");
-        return (StatusCode::SERVICE_UNAVAILABLE, Some(fields));
+    match command {
+        Command::Snapshot => return snapshot::run(admin, request).await,
+        Command::Restore => return snapshot::restore(),
+        _ => {}
     }
     let mask = request.uri().query().and_then(|query| parameter(query, "traceMask"));
     let (answer, told) = oneshot::channel();
-    shared.cores[0].inbox.send(ToCore::Admin(command, mask, answer));
+    admin.shared.cores[0].inbox.send(ToCore::Admin(command, mask, answer));
     let fields = told
         .await
         .unwrap_or_else(|_| failed(command.name(), answer::NOT_SERVING));
-    (StatusCode::OK, Some(completed(command, fields)))
+    json(StatusCode::OK, completed(command, fields))
 }
 
 /// The value of a query parameter, the first one if there are several.
@@ -163,8 +185,12 @@ fn links(url: &str) -> String {
     COMMANDS.iter().map(|(_, names)| link(names)).collect()
 }
 
-fn page(status: StatusCode, kind: Option<&'static str>, body: String) -> Page {
-    let mut page = Response::new(Full::new(Bytes::from(body)));
+fn empty(status: StatusCode) -> Page {
+    page(status, None, Content::text(String::new()))
+}
+
+fn page(status: StatusCode, kind: Option<&'static str>, body: Content) -> Page {
+    let mut page = Response::new(body);
     *page.status_mut() = status;
     if let Some(kind) = kind {
         page.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

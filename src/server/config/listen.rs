@@ -102,7 +102,11 @@ pub(super) fn admin(written: &Written, notes: &mut Notes) -> Option<AdminOptions
     let idle = u64::try_from(written.int("admin.idleTimeout"))
         .ok()
         .filter(|ms| *ms > 0);
+    // ZooKeeper 3.9.5 counts this key in microseconds where it limits snapshots (`Commands.SnapshotCommand`).
+    let interval_us = written.int("admin.rateLimiterIntervalInMS").max(0) as u64;
+    let snapshots = written.is("admin.snapshot.enabled");
     Some(AdminOptions {
+        snapshot_every: snapshots.then(|| std::time::Duration::from_millis(interval_us / 1000)),
         listen: listen?,
         url: url.into(),
         idle: idle.map(std::time::Duration::from_millis),

@@ -4,6 +4,7 @@
 //! already refused counts as its default, so that one run tells all problems.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Refusal;
 use super::ensemble::Members;
@@ -88,7 +89,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
     let (data_dir, log_dir) = directories(written, notes);
     let listen = listen(written, members, data_dir.as_deref(), notes);
     let timeouts = timeouts(written, notes);
-    let (purge, retain) = purge(written, notes);
+    let (purge_every, retain) = purge(written, notes);
     let backlog = written.int("clientPortListenBacklog") as i32;
     let required_schemes = required_schemes(written, notes);
     let snap_kb = snap_kb(written, notes);
@@ -107,7 +108,9 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         force_sync: written.text("forceSync") != "no",
         sync_warning_ms: written.int("fsync.warningthresholdms") as u64,
         retain_snapshots: retain,
-        purge,
+        retain_age_s: limit(written, "ringkeeper.retainHours", 3600),
+        retain_bytes: limit(written, "ringkeeper.retainMegabytes", MIB as u64),
+        purge_every,
         snap_count: snap_count(written, notes),
         snap_bytes: snap_kb.map(|kb| kb.saturating_mul(1024)),
         snap_rate: Some(written.int("ringkeeper.snapshotBytesPerSecond") as u64).filter(|rate| *rate > 0),
@@ -187,9 +190,15 @@ fn timeouts(written: &Written, notes: &mut Notes) -> (i32, i32) {
     (min as i32, max as i32)
 }
 
-/// Whether old files are removed and how many snapshots stay. On unless somebody said no: a disk that fills up ends
+/// A limit in the key's unit; 0 is none.
+fn limit(written: &Written, name: &str, unit: u64) -> Option<u64> {
+    let number = u64::try_from(written.int(name)).ok().filter(|number| *number > 0);
+    number.map(|number| number.saturating_mul(unit))
+}
+
+/// How often old files are removed, if at all, and how many snapshots stay. On unless somebody said no: a disk that fills up ends
 /// the service, and ZooKeeper's default (off) is what its operators are warned about most.
-fn purge(written: &Written, notes: &mut Notes) -> (bool, usize) {
+fn purge(written: &Written, notes: &mut Notes) -> (Option<Duration>, usize) {
     let retain = written.int("autopurge.snapRetainCount");
     if retain < RETAIN_MIN {
         notes.warn(format!(
@@ -205,7 +214,7 @@ fn purge(written: &Written, notes: &mut Notes) -> (bool, usize) {
     };
     match (on, off) {
         (true, _) => notes.info(format!(
-            "old snapshots and logs are removed after each snapshot; {retain} stay"
+            "old snapshots and logs are removed after each snapshot; {retain} snapshots stay, with the log they need"
         )),
         (false, true) => notes.warn(format!(
             "{}: nothing is ever removed, so the disk will fill up; leave the key out for Ringkeeper's default",
@@ -216,8 +225,15 @@ fn purge(written: &Written, notes: &mut Notes) -> (bool, usize) {
             written.at("ringkeeper.purge")
         )),
     }
-    (on, retain as usize)
+    let hours = match written.int("autopurge.purgeInterval") {
+        hours if hours > 0 => hours as u64,
+        _ => PURGE_HOURS,
+    };
+    (on.then(|| Duration::from_secs(hours * 3600)), retain as usize)
 }
+
+/// How often, where nobody says how often: only an age limit can have come true meanwhile.
+const PURGE_HOURS: u64 = 1;
 
 /// `QuorumPeerConfig#MIN_SNAP_RETAIN_COUNT`.
 const RETAIN_MIN: i64 = 3;

@@ -4,13 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use storage::engine::DIRECTORY;
+use storage::engine::{DIRECTORY, Tense, Weight};
 use tracing_subscriber::EnvFilter;
 
 use super::{ADMIN, DATA_DIRECTORY, Failure, INVALID, UNEXPECTED, background, files};
 use crate::io::Engine;
 use crate::server::config::{self, Config, EngineChoice, Flags, Level, Refusal};
-use crate::server::options::Options;
 use crate::server::serve::{Prepared, ServeError};
 
 /// Serves what a configuration file says.
@@ -73,7 +72,7 @@ fn serve(config: Config) -> Result<(), Failure> {
             ),
         ));
     }
-    if let Some(found) = foreign_data(&config.options) {
+    if let Some(found) = foreign_data([&config.options.data_dir, &config.options.log_dir]) {
         return Err(Failure::new(
             DATA_DIRECTORY,
             format!(
@@ -88,6 +87,12 @@ fn serve(config: Config) -> Result<(), Failure> {
         .address()
         .map_err(|error| Failure::new(UNEXPECTED, format!("the client port: {error}")))?;
     tracing::info!(report = %prepared.report, "recovered");
+    for (weight, line) in prepared.report.lines(Tense::Done) {
+        match weight {
+            Weight::Info => tracing::info!("{line}"),
+            Weight::Warn => tracing::warn!("{line}"),
+        }
+    }
     let screen = screen(address, prepared.paths(), &config.engine);
     prepared.serve(move || welcome(&screen)).map_err(not_started)
 }
@@ -104,8 +109,7 @@ fn welcome(screen: &str) {
 }
 
 /// A snapshot or log of Apache ZooKeeper where there is none of ours: somebody means to go on with it.
-fn foreign_data(options: &Options) -> Option<PathBuf> {
-    let directories = [&options.data_dir, &options.log_dir];
+pub fn foreign_data(directories: [&Path; 2]) -> Option<PathBuf> {
     if directories.iter().any(|directory| directory.join(DIRECTORY).exists()) {
         return None;
     }

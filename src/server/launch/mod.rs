@@ -4,15 +4,20 @@
 //! directory unusable, 4 no admin server. What a person asked for goes to standard output, all else to standard error.
 
 mod background;
+mod check;
 mod files;
 mod foreground;
 mod process;
+mod salvage;
 mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use check::CheckArguments;
+use salvage::SalvageArguments;
 
 /// A failure that ends the program: what to say and with which status.
 #[derive(Debug)]
@@ -54,7 +59,9 @@ const ADMIN: u8 = 4;
 )]
 #[command(after_help = "Without a word a standalone server starts on built-in defaults.\n\n\
     Exit statuses: 0 done, 1 unexpected error or not running, 2 bad arguments or configuration, \
-    3 data directory unusable, 4 no admin server.\n\n\
+    3 data directory unusable, 4 no admin server, 21 the log could not be written, 22 a snapshot was lost while it \
+    was read. check has its own.\n\n\
+    SIGUSR1 makes a server take a snapshot.\n\n\
     Environment: ZOOCFGDIR, ZOOCFG, ZOOPIDFILE, ZOO_LOG_DIR, ZOO_DATADIR_AUTOCREATE_DISABLE, SERVER_JVMFLAGS, \
     JVMFLAGS (as zkServer.sh has them), RUST_LOG.")]
 struct Arguments {
@@ -93,6 +100,15 @@ enum Word {
     PrintCmd(Cfg),
     /// Print the version
     Version(Cfg),
+    /// Verify a data directory without starting, and tell what a start would do
+    #[command(
+        after_help = "Exit statuses: 0 all is clean, 1 a start would go on but not all is in order (it would cut \
+        a torn end or remove leftovers, or a file that it does not need is damaged, or there is no store yet), 2 a \
+        start would be refused, 3 bad arguments, a file that cannot be read, or a server that runs there."
+    )]
+    Check(CheckArguments),
+    /// Write what a damaged data directory still holds to a new one
+    Salvage(SalvageArguments),
     /// No longer a word of ZooKeeper
     #[command(hide = true)]
     Upgrade(Cfg),
@@ -100,7 +116,16 @@ enum Word {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Of a check, 2 would be a verdict.
+        Err(error) if error.use_stderr() && std::env::args().any(|word| word == "check") => {
+            let _ = error.print();
+            return ExitCode::from(check::UNKNOWN);
+        }
+        Err(error) => error.exit(),
+    };
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.text.is_empty() {
@@ -114,7 +139,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Failure> {
     let directory = arguments.directory;
     let file = |cfg: Cfg| {
-        let file = files::config(directory, cfg.config.as_deref());
+        let file = files::config(directory.clone(), cfg.config.as_deref());
         eprintln!("Using config: {}", file.display());
         file
     };
@@ -134,6 +159,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             status::version();
             Ok(())
         }
+        Some(Word::Check(arguments)) => check::check(&arguments, directory.clone()),
+        Some(Word::Salvage(arguments)) => salvage::salvage(&arguments, directory.clone()),
         Some(Word::Upgrade(_)) => Err(Failure::new(
             INVALID,
             "upgrade is no word of ZooKeeper since 3.5, nor of zk-server; allowed are start, start-foreground, stop, \

@@ -20,7 +20,7 @@ pub fn payload(zxid: Zxid) -> Vec<u8> {
 /// The entries of the snapshot at a zxid. Some snapshots take several writes.
 pub fn entries(zxid: Zxid) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut entries = small_entries(zxid);
-    if zxid.0 % 300 == 0 {
+    if zxid.0.is_multiple_of(300) {
         let noise =
             |seed: u64| (0..100_000).map(move |at: u64| ((at ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
         entries.extend((0..3).map(|seed| (format!("noise {seed}").into_bytes(), noise(seed).collect())));

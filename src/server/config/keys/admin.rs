@@ -1,7 +1,7 @@
 //! Keys of the admin HTTP server, metrics, audit, JMX and debugging.
 
 use super::{Fate::*, I32, I64, Key, Kind::*, Mark::*, Set::*, key};
-use super::{NO_STREAM, NO_TLS, PORT, WITH_PROMETHEUS};
+use super::{NO_RESTORE, NO_TLS, PORT, WITH_PROMETHEUS};
 
 const PLAIN: &str = "the admin server speaks plain HTTP only, since TLS is not built yet";
 
@@ -17,29 +17,15 @@ pub const KEYS: &[Key] = &[
     key(Passed, "admin.portUnification", Bool, "false", Should, Ignored(PLAIN)),
     key(Passed, "admin.forceHttps", Bool, "false", Should, Refused(NO_TLS)),
     key(Passed, "admin.needClientAuth", Bool, "false", Should, Refused(NO_TLS)),
-    key(
-        Passed,
-        "admin.rateLimiterIntervalInMS",
-        I32,
-        "300000",
-        Should,
-        Ignored(NO_STREAM),
-    ),
-    key(
-        Passed,
-        "admin.snapshot.enabled",
-        Bool,
-        "true",
-        Should,
-        Ignored(NO_STREAM),
-    ),
+    key(Passed, "admin.rateLimiterIntervalInMS", I32, "300000", Should, Acts),
+    key(Passed, "admin.snapshot.enabled", Bool, "true", Should, Acts),
     key(
         Passed,
         "admin.restore.enabled",
         Bool,
         "true",
         Should,
-        Ignored(NO_STREAM),
+        Ignored(NO_RESTORE),
     ),
     key(Direct, "metricsProvider.className", Text, "", Must, Acts),
     key(

@@ -1,6 +1,6 @@
 //! Keys of authentication: digest and super user act, SASL and Kerberos are refused until they are built.
 
-use super::{AMONG_SERVERS, NO_SASL, NO_STREAM};
+use super::{AMONG_SERVERS, NO_FORWARDED, NO_SASL};
 use super::{Fate::*, I64, Key, Kind::*, Mark::*, Set::*, key};
 
 /// In the order of the manual.
@@ -36,7 +36,7 @@ pub const KEYS: &[Key] = &[
         Bool,
         "false",
         Should,
-        Ignored(NO_STREAM),
+        Ignored(NO_FORWARDED),
     ),
     key(
         Passed,

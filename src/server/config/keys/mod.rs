@@ -117,7 +117,9 @@ const AMONG_SERVERS: &str = "this server is one of an ensemble";
 const WITH_PROMETHEUS: &str = "metricsProvider.className names the Prometheus provider";
 const NO_TLS: &str = "TLS is not built yet, and a plaintext server must not look like an encrypted one";
 const NO_SASL: &str = "SASL, Kerberos and X.509 authentication are not built yet";
-const NO_STREAM: &str = "the admin commands snapshot and restore are not built yet, and are answered as disabled";
+const NO_RESTORE: &str = "the admin command restore is not built yet, and is answered as disabled";
+const NO_FORWARDED: &str =
+    "whose request it is tells the connection's own address, never a header that anybody can write";
 const NO_THROTTLE: &str = "this throttle is not built yet; globalOutstandingLimit, maxCnxns and maxClientCnxns act";
 const NO_RESPONSE_CACHE: &str = "replies are made from the tree without a cache of serialised ones";
 const BATCHES: &str = "a batch ends when the disk is free for it, never by a timer";

@@ -28,6 +28,10 @@ pub const KEYS: &[Key] = &[
     ),
     // Whether old snapshots and logs are removed. Wins over autopurge.purgeInterval.
     key(Own, "ringkeeper.purge", Bool, "true", Should, Acts),
+    // Hours after which a snapshot goes, with the log that only it needs; the newest stays. 0 is no limit.
+    key(Own, "ringkeeper.retainHours", Int(0, 1 << 20), "0", Should, Acts),
+    // MB of snapshots and log above which the oldest go; the newest snapshot and its log stay. 0 is no limit.
+    key(Own, "ringkeeper.retainMegabytes", Int(0, 1 << 30), "0", Should, Acts),
     // What is logged, in the words of RUST_LOG, which wins.
     key(Own, "ringkeeper.log", Text, "info", Should, Acts),
 ];
