@@ -22,3 +22,4 @@ pub mod replica;
 pub mod server;
 pub mod tree;
 pub mod wire;
+pub mod zab;

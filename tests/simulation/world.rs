@@ -1,0 +1,750 @@
+//! The ensemble, its network and its clients in one queue of events: virtual time, one thread, one seed.
+//!
+//! An event is handled completely before the next, and everything that is random comes from the seed's generator, so
+//! a seed is a history. Every input and output goes into a hash, which is the same whenever the seed is run again.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::hash::{Hash, Hasher};
+
+use bytes::Bytes;
+use ringkeeper::base::{Epoch, Zxid};
+use ringkeeper::zab::{
+    Event as Told, FromLeader, FromLearner, How, Input, Link, Mark, Message, Node, Notification, Output, Proposal,
+    Serving, Store, Why,
+};
+
+use super::bug::Bug;
+use super::check::{Applied, Checker, mix};
+use super::disk::{Image, Stored};
+use super::faults::Fault;
+use super::network::{Life, Network, Parcel};
+use super::random::Random;
+use super::server::{Server, id, place, settings};
+
+/// A dial into a cut is given up after so long.
+const DIAL_MS: u64 = 1000;
+
+/// A server takes a snapshot of its own each time it has delivered so many transactions.
+const SNAPSHOT_EVERY: usize = 60;
+
+/// Something that will happen.
+pub enum Event {
+    Wake(Life),
+    Synced(Life),
+    Mail(usize, usize),
+    Gone(Life, usize),
+    Dial(Life, usize),
+    NotConnected(Life, usize),
+    Pump(Link, usize),
+    Fault(Fault),
+    Ask(usize),
+    Answer(usize, u64, Zxid),
+}
+
+struct Due(u64, u64, Event);
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+/// A client: one write at a time, then a pause.
+#[derive(Default)]
+pub struct Client {
+    /// The write it waits for, and what had been acknowledged to anybody when it asked.
+    pub waits: Option<(u64, Zxid)>,
+    pub asked_count: u64,
+    pub server: usize,
+}
+
+/// What a run says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub trace: u64,
+    pub virtual_ms: u64,
+    pub steps: u64,
+    pub decided: usize,
+    pub acknowledged: usize,
+    pub epochs: usize,
+    pub snaps: usize,
+    pub truncs: usize,
+    pub diffs: usize,
+    pub crashes: usize,
+    pub converged_ms: u64,
+}
+
+pub struct World {
+    pub now_ms: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    event_count: u64,
+    pub servers: Vec<Server>,
+    pub voter_count: usize,
+    pub tick_ms: u64,
+    pub network: Network,
+    pub check: Checker,
+    pub random: Random,
+    pub clients: Vec<Client>,
+    /// A client's pause, in ms.
+    pub think_ms: usize,
+    pub tally: Tally,
+    pub bug: Option<Bug>,
+    /// Whether nothing breaks any more.
+    pub is_calm: bool,
+    /// Whether every step is printed.
+    pub loud: bool,
+    hash: Mixer,
+}
+
+/// The trace's hash.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0 = mix(self.0, word);
+    }
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(byte.into());
+    }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, bug: Option<Bug>) -> World {
+        let mut random = Random::new(seed);
+        let voter_count = random.of(&[3, 3, 5]);
+        let observers = random.below(2);
+        let tick_ms = random.of(&[200, 500, 2000]);
+        let server_count = voter_count + observers;
+        let mut world = World {
+            now_ms: 0,
+            queue: BinaryHeap::new(),
+            event_count: 0,
+            servers: (0..server_count).map(|_| Server::new(bug)).collect(),
+            voter_count,
+            tick_ms,
+            network: Network::new(server_count),
+            check: Checker::new((0..voter_count).collect(), server_count),
+            clients: (0..3).map(|_| Client::default()).collect(),
+            think_ms: random.of(&[20, 200, 600]),
+            random,
+            tally: Tally::default(),
+            bug,
+            is_calm: false,
+            loud: false,
+            hash: Mixer(seed),
+        };
+        for server in 0..server_count {
+            world.start(server);
+        }
+        for client in 0..world.clients.len() {
+            world.at(1 + client as u64, Event::Ask(client));
+        }
+        world
+    }
+
+    /// Orders something after some time.
+    pub fn at(&mut self, after_ms: u64, event: Event) {
+        self.event_count += 1;
+        let due = Due(self.now_ms + after_ms, self.event_count, event);
+        self.queue.push(Reverse(due));
+    }
+
+    /// Lets time pass until then, or until `done` says so; gives whether it did.
+    pub fn run(&mut self, until_ms: u64, done: impl Fn(&World) -> bool) -> bool {
+        while let Some(Reverse(Due(at_ms, ..))) = self.queue.peek() {
+            if *at_ms > until_ms {
+                break;
+            }
+            let Reverse(Due(at_ms, _, event)) = self.queue.pop().expect("it was just seen");
+            self.now_ms = at_ms;
+            self.handle(event);
+            if done(self) {
+                return true;
+            }
+        }
+        self.now_ms = until_ms;
+        done(self)
+    }
+
+    /// What the run amounts to.
+    pub fn finish(mut self) -> Tally {
+        self.check.once();
+        self.tally.trace = self.hash.finish();
+        self.tally.virtual_ms = self.now_ms;
+        self.tally.decided = self.check.decided_count();
+        self.tally.epochs = self.check.epoch_count();
+        self.tally
+    }
+
+    fn delay(&mut self) -> u64 {
+        1 + self.random.below(self.network.delay_ms) as u64
+    }
+
+    fn lives(&self, life: Life) -> bool {
+        self.servers[life.0].is_up() && self.servers[life.0].life == life.1
+    }
+
+    fn life(&self, server: usize) -> Life {
+        (server, self.servers[server].life)
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Wake(life) if self.lives(life) => {
+                let server = &mut self.servers[life.0];
+                server.wake_ms = u64::MAX;
+                self.feed(life.0, Input::Tick, None);
+            }
+            Event::Synced(life) if self.lives(life) => self.synced(life.0),
+            Event::Mail(from, to) => self.mail(from, to),
+            Event::Gone(life, about) if self.lives(life) => self.feed(life.0, Input::Gone(id(about)), None),
+            Event::Dial(life, to) if self.lives(life) => self.dial(life, to),
+            Event::NotConnected(life, to) if self.lives(life) => self.feed(life.0, Input::NotConnected(id(to)), None),
+            Event::Pump(link, end) => self.pump(link, end),
+            Event::Fault(fault) => self.fault(fault),
+            Event::Ask(client) if client < self.clients.len() => self.ask(client),
+            Event::Answer(client, operation, zxid) if client < self.clients.len() => {
+                self.answer(client, operation, zxid)
+            }
+            _ => {}
+        }
+    }
+
+    // Servers.
+
+    /// Starts a server with what its disk holds.
+    pub fn start(&mut self, server: usize) {
+        let settings = settings(server, self.voter_count, self.tick_ms, self.bug);
+        let host = &mut self.servers[server];
+        if host.is_up() {
+            return;
+        }
+        self.check.recovers(server, &host.disk.image);
+        host.life += 1;
+        host.told = Mark(0);
+        host.applied = host.disk.image.base;
+        let (node, outputs) = Node::start(settings, host.disk.image.recovered(), self.now_ms)
+            .unwrap_or_else(|error| panic!("server {server} cannot start: {error}"));
+        host.node = Some(node);
+        self.obey(server, outputs, &mut VecDeque::new());
+        self.order_wake(server);
+    }
+
+    /// Kills a server; its peers learn of it, unless power failed.
+    pub fn crash(&mut self, server: usize, tells: bool) {
+        if !self.servers[server].is_up() {
+            return;
+        }
+        self.tally.crashes += 1;
+        self.servers[server].stop();
+        self.servers[server].disk.crash(&mut self.random);
+        for link in self.network.of(server) {
+            self.hang_up(link, server, tells);
+        }
+        self.network.mail[server].fill(None);
+    }
+
+    pub fn pause(&mut self, server: usize) {
+        self.servers[server].paused = self.servers[server].is_up();
+    }
+
+    pub fn resume(&mut self, server: usize) {
+        self.servers[server].paused = false;
+        while let Some((input, state)) = self.servers[server].backlog.pop_front() {
+            self.feed(server, input, state);
+        }
+    }
+
+    /// Hands an input to a core, and does what it says.
+    pub fn feed(&mut self, server: usize, input: Input, state: Option<Applied>) {
+        let host = &mut self.servers[server];
+        if host.paused {
+            host.backlog.push_back((input, state));
+            return;
+        }
+        host.received = state;
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let Some(node) = &mut self.servers[server].node else {
+                return;
+            };
+            (server, &input).hash(&mut self.hash);
+            if self.loud {
+                println!("{:>8} {} ← {input:?}", self.now_ms, server + 1);
+            }
+            self.tally.steps += 1;
+            let outputs = node.step(input, self.now_ms);
+            self.obey(server, outputs, &mut inputs);
+        }
+        self.order_wake(server);
+    }
+
+    fn order_wake(&mut self, server: usize) {
+        let life = self.life(server);
+        let host = &mut self.servers[server];
+        let deadline_ms = host.node.as_ref().expect("it runs").deadline_ms();
+        if deadline_ms < host.wake_ms {
+            host.wake_ms = deadline_ms;
+            self.at(deadline_ms.saturating_sub(self.now_ms), Event::Wake(life));
+        }
+    }
+
+    fn obey(&mut self, server: usize, outputs: Vec<Output>, inputs: &mut VecDeque<Input>) {
+        outputs.hash(&mut self.hash);
+        let mut outputs = VecDeque::from(self.twist(outputs));
+        while let Some(output) = outputs.pop_front() {
+            if self.loud && !matches!(output, Output::Notify { .. }) {
+                println!("{:>8} {} → {output:?}", self.now_ms, server + 1);
+            }
+            match output {
+                Output::Notify { to, notification } => self.post(server, place(to), notification),
+                Output::Connect(to) => {
+                    let (life, delay) = (self.life(server), self.delay());
+                    self.at(delay, Event::Dial(life, place(to)));
+                }
+                Output::Close(link) => self.hang_up(link, server, true),
+                Output::Send { link, message } => self.send(server, link, message),
+                Output::Store { mark, store } => self.store(server, mark, store, inputs),
+                Output::Deliver(proposal) => self.deliver(server, &proposal),
+                Output::Serving(serving) => self.serve(server, serving),
+                Output::Request { request, .. } => self.propose(server, request, inputs),
+                Output::Synced => {}
+                Output::Event(told) => self.told(told),
+            }
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Synchronising { how: How::Snap, .. } => self.tally.snaps += 1,
+            Told::Synchronising { how: How::Trunc(_), .. } => self.tally.truncs += 1,
+            Told::Synchronising { how: How::Diff, .. } => self.tally.diffs += 1,
+            Told::Looking {
+                why: why @ (Why::Gap { .. } | Why::Protocol(_)),
+                ..
+            } => {
+                panic!("T-03: a leader's stream was refused: {why}")
+            }
+            Told::Dropped { why, .. }
+                if why.contains("turn") || why.contains("acknowledge") && !why.contains("too long") =>
+            {
+                panic!("T-06: a learner was refused: {why}")
+            }
+            _ => {}
+        }
+    }
+
+    fn serve(&mut self, server: usize, serving: Serving) {
+        let applied = self.servers[server].applied;
+        match serving {
+            Serving::Nobody => self.servers[server].asked.clear(),
+            Serving::AsLeader(epoch) => {
+                let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
+                self.check.leads(server, epoch, applied, &images);
+            }
+            Serving::AsFollower(_) | Serving::AsObserver(_) => self.check.shows(server, applied),
+        }
+    }
+
+    fn deliver(&mut self, server: usize, proposal: &Proposal) {
+        let host = &mut self.servers[server];
+        let before = host.applied;
+        host.applied.apply(proposal);
+        host.delivered_count += 1;
+        let applied = host.applied;
+        let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
+        self.check.delivers(server, before, proposal, &images);
+        let host = &mut self.servers[server];
+        if host.delivered_count.is_multiple_of(SNAPSHOT_EVERY) {
+            host.disk.image.snapshot(applied);
+        }
+        let operation = super::check::id_of(proposal);
+        if let Some(client) = host.asked.remove(&operation) {
+            let delay = self.delay();
+            self.at(delay, Event::Answer(client, operation, proposal.zxid));
+        }
+    }
+
+    fn propose(&mut self, server: usize, txn: Bytes, inputs: &mut VecDeque<Input>) {
+        let host = &self.servers[server];
+        let Serving::AsLeader(epoch) = host.serving() else {
+            return;
+        };
+        // Several requests of one step are numbered before the first of them is proposed.
+        let waiting = inputs
+            .iter()
+            .filter(|input| matches!(input, Input::Propose(..)))
+            .count() as u64;
+        let last = host.node.as_ref().expect("it runs").ledger().last().max(epoch.zxid());
+        let zxid = Zxid(last.0 + 1 + waiting);
+        let proposal = Proposal { zxid, txn };
+        self.check.proposes(server, epoch, &proposal);
+        inputs.push_back(Input::Propose(zxid, proposal.txn));
+    }
+
+    // Disks.
+
+    fn store(&mut self, server: usize, mark: Mark, what: Store, inputs: &mut VecDeque<Input>) {
+        let host = &mut self.servers[server];
+        if let Store::Truncate(keeps) | Store::Install(keeps) = what {
+            self.check.removes(server, keeps, &host.disk.to_be());
+        }
+        let installed = matches!(what, Store::Install(_)).then(|| host.received.expect("a state came with SNAP"));
+        if let Some(installed) = installed {
+            host.applied = installed;
+        }
+        let leads = matches!(host.serving(), Serving::AsLeader(_));
+        let lies = match (self.bug, &what) {
+            (Some(Bug::AckBeforeDurable), Store::Append(_)) => !leads,
+            (Some(Bug::SelfAckBeforeDurable), Store::Append(_)) => leads,
+            (Some(Bug::NewLeaderAckBeforeDurable), Store::CurrentEpoch(_)) => true,
+            (Some(Bug::SnapshotNotSynced), Store::Install(_)) => true,
+            _ => false,
+        };
+        host.disk.submit(Stored { mark, what, installed });
+        if lies {
+            host.told = mark;
+            inputs.push_back(Input::Durable(mark));
+        }
+        self.sync(server);
+    }
+
+    fn sync(&mut self, server: usize) {
+        let life = self.life(server);
+        if let Some(took_ms) = self.servers[server].disk.sync(&mut self.random) {
+            self.at(took_ms, Event::Synced(life));
+        }
+    }
+
+    fn synced(&mut self, server: usize) {
+        let host = &mut self.servers[server];
+        let mark = host.disk.synced();
+        self.sync(server);
+        let host = &mut self.servers[server];
+        if mark > host.told {
+            host.told = mark;
+            self.feed(server, Input::Durable(mark), None);
+        }
+    }
+
+    // Election mail.
+
+    fn post(&mut self, from: usize, to: usize, notification: Notification) {
+        if self.random.chance(self.network.loss_percent) {
+            return;
+        }
+        let awaited = self.network.mail[from][to].replace(notification).is_some();
+        if !awaited {
+            let delay = self.delay();
+            self.at(delay, Event::Mail(from, to));
+        }
+    }
+
+    fn mail(&mut self, from: usize, to: usize) {
+        if self.network.cut[from][to] {
+            // It stays, as the newest word, until the cut heals.
+            return;
+        }
+        let Some(notification) = self.network.mail[from][to].take() else {
+            return;
+        };
+        if self.servers[to].is_up() {
+            self.feed(to, Input::Notified(id(from), notification), None);
+        } else {
+            let (life, delay) = (self.life(from), self.delay());
+            self.at(delay, Event::Gone(life, to));
+        }
+    }
+
+    // Connections.
+
+    fn dial(&mut self, from: Life, to: usize) {
+        let cut = self.network.cut[from.0][to] || self.network.cut[to][from.0];
+        if cut || self.servers[to].paused {
+            self.at(DIAL_MS, Event::NotConnected(from, to));
+        } else if !self.servers[to].is_up() {
+            self.at(1, Event::NotConnected(from, to));
+        } else {
+            let link = self.network.connect(from, self.life(to));
+            self.feed(to, Input::Accepted(link), None);
+            self.feed(from.0, Input::Connected(id(to), link), None);
+        }
+    }
+
+    fn send(&mut self, server: usize, link: Link, message: Message) {
+        let Some(end) = self.network.end_of(link, server) else {
+            return;
+        };
+        self.leaves(server, link, &message);
+        let state = match message {
+            Message::FromLeader(FromLeader::Snap(zxid)) => Some(self.state_at(server, zxid)),
+            _ => None,
+        };
+        self.put(link, end, Parcel::Message(message, state));
+    }
+
+    /// A message is about to leave: what it says must be true.
+    fn leaves(&mut self, server: usize, link: Link, message: &Message) {
+        let image = &self.servers[server].disk.image;
+        match message {
+            Message::FromLearner(FromLearner::Ack(zxid)) => self.check.acknowledges(server, *zxid, image),
+            Message::FromLearner(FromLearner::AckEpoch { .. }) => {
+                let accepted = self.servers[server].node.as_ref().expect("it runs").ledger().accepted();
+                self.check.promises(server, accepted, image);
+            }
+            Message::FromLeader(FromLeader::Info(epoch)) => self.check.promises(server, *epoch, image),
+            Message::FromLeader(FromLeader::NewLeader(epoch)) => {
+                let node = self.servers[server].node.as_ref().expect("it runs");
+                if !matches!(node.serving(), Serving::AsLeader(_)) {
+                    self.check.begins(*epoch, node.ledger().last());
+                }
+            }
+            _ => {}
+        }
+        assert!(self.network.connections.contains_key(&link));
+    }
+
+    /// The state that a SNAP carries: what clients see, and, before there is a quorum, the log behind it.
+    fn state_at(&mut self, server: usize, zxid: Zxid) -> Applied {
+        let host = &self.servers[server];
+        let ledger = host.node.as_ref().expect("it runs").ledger();
+        let mut state = host.applied;
+        let behind = ledger
+            .history()
+            .after(state.zxid)
+            .take_while(|entry| entry.zxid <= zxid);
+        for entry in behind {
+            self.check.reaches(state, entry);
+            state.apply(entry);
+        }
+        assert_eq!(state.zxid, zxid, "the state of a SNAP");
+        state
+    }
+
+    fn put(&mut self, link: Link, end: usize, parcel: Parcel) {
+        let delay = self.delay();
+        let passes = self.network.passes(link, end);
+        let lane = &mut self.network.connections.get_mut(&link).expect("it is there").lanes[end];
+        let before_ms = lane.queue.back().map_or(0, |(at_ms, _)| *at_ms);
+        let at_ms = (self.now_ms + delay).max(before_ms);
+        lane.queue.push_back((at_ms, parcel));
+        if passes && !lane.awaited {
+            lane.awaited = true;
+            self.at(at_ms - self.now_ms, Event::Pump(link, end));
+        }
+    }
+
+    /// Hands over what has arrived from one end of a connection.
+    fn pump(&mut self, link: Link, end: usize) {
+        if let Some(connection) = self.network.connections.get_mut(&link) {
+            connection.lanes[end].awaited = false;
+        }
+        while let Some(connection) = self.network.connections.get_mut(&link) {
+            let queue = &mut connection.lanes[end].queue;
+            let Some((at_ms, _)) = queue.front() else { break };
+            let at_ms = *at_ms;
+            if !self.network.passes(link, end) {
+                return;
+            }
+            let connection = self.network.connections.get_mut(&link).expect("it is there");
+            if at_ms > self.now_ms {
+                connection.lanes[end].awaited = true;
+                self.at(at_ms - self.now_ms, Event::Pump(link, end));
+                return;
+            }
+            let (_, parcel) = connection.lanes[end].queue.pop_front().expect("it was just seen");
+            self.hand_over(link, end, parcel);
+        }
+    }
+
+    fn hand_over(&mut self, link: Link, end: usize, parcel: Parcel) {
+        let connection = self.network.connections.get_mut(&link).expect("it is there");
+        let receiver = connection.ends[1 - end];
+        if !connection.open[1 - end] {
+            // Sent to an end that is gone: the sender is told, once it can be.
+            if connection.open[end] && matches!(parcel, Parcel::Message(..)) && self.servers[receiver.0].is_up() {
+                self.put(link, 1 - end, Parcel::End);
+            }
+            return;
+        }
+        match parcel {
+            Parcel::End => {
+                connection.open[1 - end] = false;
+                if connection.open == [false, false] {
+                    self.network.connections.remove(&link);
+                }
+                self.feed(receiver.0, Input::Closed(link), None);
+            }
+            Parcel::Message(message, state) => {
+                let input = match message {
+                    Message::FromLeader(message) => Input::FromLeader(link, message),
+                    Message::FromLearner(message) => Input::FromLearner(link, self.learner_says(message)),
+                };
+                self.feed(receiver.0, input, state);
+            }
+        }
+    }
+
+    /// A server closes its end, or its machine does so for it.
+    pub fn hang_up(&mut self, link: Link, server: usize, tells: bool) {
+        let Some(end) = self.network.end_of(link, server) else {
+            return;
+        };
+        let connection = self.network.connections.get_mut(&link).expect("it is there");
+        connection.open[end] = false;
+        if connection.open == [false, false] {
+            self.network.connections.remove(&link);
+        } else if tells {
+            self.put(link, end, Parcel::End);
+        }
+    }
+
+    /// Cuts have changed: what waits goes on.
+    pub fn look_again(&mut self) {
+        let mut waiting = Vec::new();
+        for (link, connection) in &self.network.connections {
+            for end in 0..2 {
+                let lane = &connection.lanes[end];
+                if !lane.awaited && !lane.queue.is_empty() && self.network.passes(*link, end) {
+                    waiting.push((*link, end));
+                }
+            }
+        }
+        for (link, end) in waiting {
+            self.network.connections.get_mut(&link).expect("it is there").lanes[end].awaited = true;
+            let delay = self.delay();
+            self.at(delay, Event::Pump(link, end));
+        }
+        for from in 0..self.servers.len() {
+            for to in 0..self.servers.len() {
+                if self.network.mail[from][to].is_some() {
+                    let delay = self.delay();
+                    self.at(delay, Event::Mail(from, to));
+                }
+            }
+        }
+    }
+
+    // Clients.
+
+    fn ask(&mut self, client: usize) {
+        let pause = 1 + self.random.below(self.think_ms) as u64;
+        let server = match self.random.chance(20) {
+            true => self.random.below(self.servers.len()),
+            false => self.clients[client].server,
+        };
+        self.at(pause, Event::Ask(client));
+        let (asked, me) = (self.check.asked(), &mut self.clients[client]);
+        me.server = server;
+        me.asked_count += 1;
+        let operation = (client as u64) << 40 | me.asked_count;
+        me.waits = Some((operation, asked));
+        let host = &mut self.servers[server];
+        let txn = Bytes::copy_from_slice(&operation.to_be_bytes());
+        let input = match host.serving() {
+            Serving::Nobody => {
+                me.server = self.random.below(self.servers.len());
+                return;
+            }
+            Serving::AsLeader(_) if host.paused => return,
+            Serving::AsLeader(_) => {
+                let mut inputs = VecDeque::new();
+                self.propose(server, txn, &mut inputs);
+                inputs.pop_front().expect("a leader proposes")
+            }
+            Serving::AsFollower(_) | Serving::AsObserver(_) => Input::Forward(txn),
+        };
+        self.servers[server].asked.insert(operation, client);
+        self.feed(server, input, None);
+    }
+
+    fn answer(&mut self, client: usize, operation: u64, zxid: Zxid) {
+        if let Some((_, asked)) = self.clients[client].waits.take_if(|(waits, _)| *waits == operation) {
+            self.check.answered(asked, zxid, operation);
+            self.tally.acknowledged += 1;
+        }
+    }
+
+    // Bugs at the wire.
+
+    fn learner_says(&self, message: FromLearner) -> FromLearner {
+        match message {
+            FromLearner::AckEpoch { current: Some(_), last } if self.bug == Some(Bug::AheadIgnored) => {
+                let current = Some(Epoch(0));
+                FromLearner::AckEpoch { current, last }
+            }
+            message => message,
+        }
+    }
+
+    /// What the buggy server says in place of what the core says.
+    fn twist(&self, mut outputs: Vec<Output>) -> Vec<Output> {
+        let position = |outputs: &[Output], is: fn(&FromLeader) -> bool| {
+            outputs.iter().position(|output| match output {
+                Output::Send {
+                    message: Message::FromLeader(message),
+                    ..
+                } => is(message),
+                _ => false,
+            })
+        };
+        match self.bug {
+            Some(Bug::UpToDateEarly) => {
+                if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)))
+                    && let Output::Send { link, .. } = outputs[index]
+                {
+                    let message = FromLeader::UpToDate.into();
+                    outputs.insert(index + 1, Output::Send { link, message });
+                }
+            }
+            Some(Bug::HoleInDiff) => {
+                if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::Diff(_)))
+                    && position(&outputs, |message| matches!(message, FromLeader::Proposal(_))) == Some(index + 1)
+                {
+                    outputs.drain(index + 1..index + 3);
+                }
+            }
+            Some(Bug::NewLeaderOvertakes) => {
+                let diff = position(&outputs, |message| matches!(message, FromLeader::Diff(_)));
+                let end = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)));
+                if let (Some(diff), Some(end)) = (diff, end)
+                    && diff < end
+                {
+                    let output = outputs.remove(end);
+                    outputs.insert(diff + 1, output);
+                }
+            }
+            _ => {}
+        }
+        outputs
+    }
+}
