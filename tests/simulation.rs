@@ -3,7 +3,7 @@
 //!
 //! Each seed first breaks things, then heals them and demands agreement. What must hold is checked as it happens
 //! (`simulation/check.rs`). A failing seed prints the command that replays it; `RINGKEEPER_SEED` runs one seed alone
-//! and tells every step, `RINGKEEPER_SEEDS` says how many are run.
+//! and tells every step, `RINGKEEPER_SEEDS` says how many are run, `RINGKEEPER_SEED_FIRST` from which on.
 
 mod simulation {
     pub mod bug;
@@ -16,9 +16,10 @@ mod simulation {
     pub mod world;
 }
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -29,10 +30,10 @@ use simulation::world::{Tally, World};
 const TICKS_BROKEN: u64 = 300;
 
 /// Seeds that CI runs, each of them twice.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 2100;
 
 /// Seeds after which a bug that was put back counts as missed.
-const SEEDS_PER_BUG: u64 = 400;
+const SEEDS_PER_BUG: u64 = 2000;
 
 /// One history, from the seed.
 fn history(seed: u64, bug: Option<Bug>, loud: bool) -> Tally {
@@ -44,13 +45,39 @@ fn history(seed: u64, bug: Option<Bug>, loud: bool) -> Tally {
     world.finish()
 }
 
+thread_local! {
+    /// Whether a panic of this thread is a verdict, which needs no report of its own.
+    static JUDGING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The same, with a violation as a value.
 fn verdict(seed: u64, bug: Option<Bug>) -> Result<Tally, String> {
-    catch_unwind(AssertUnwindSafe(|| history(seed, bug, false))).map_err(|panic| {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !JUDGING.get() {
+                usual(panic);
+            }
+        }));
+    });
+    JUDGING.set(true);
+    let judged = catch_unwind(AssertUnwindSafe(|| history(seed, bug, false)));
+    JUDGING.set(false);
+    judged.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
             .unwrap_or_else(|| "a panic without a message".into())
     })
+}
+
+/// A seed's history, which must be the same each time.
+fn run_twice(seed: u64) -> Result<Tally, String> {
+    let (first, second) = (verdict(seed, None)?, verdict(seed, None)?);
+    if first != second {
+        return Err(format!("not the same history when run again:\n{first:?}\n{second:?}"));
+    }
+    Ok(first)
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -76,6 +103,11 @@ fn on_two_threads(count: u64, job: impl Fn(u64) + Sync) {
     });
 }
 
+/// A job that panics says so by itself.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn an_ensemble_survives_what_breaks_and_finds_together() {
     if let Some(seed) = number("RINGKEEPER_SEED") {
@@ -83,32 +115,21 @@ fn an_ensemble_survives_what_breaks_and_finds_together() {
         return;
     }
     let count = number("RINGKEEPER_SEEDS").unwrap_or(SEEDS);
+    let first_seed = number("RINGKEEPER_SEED_FIRST").unwrap_or(0);
     let started = Instant::now();
     let tallies = Mutex::new(Vec::new());
     let failures = Mutex::new(Vec::new());
-    on_two_threads(count, |seed| match (verdict(seed, None), verdict(seed, None)) {
-        (Ok(first), Ok(second)) => {
-            assert_eq!(first, second, "seed {seed} is not the same history when run again");
-            tallies.lock().unwrap_or_else(PoisonError::into_inner).push(first);
-        }
-        (first, second) => {
-            let why = first.err().or(second.err()).expect("one of the two failed");
-            failures
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((seed, why));
-        }
+    on_two_threads(count, |index| match run_twice(first_seed + index) {
+        Ok(tally) => lock(&tallies).push(tally),
+        Err(why) => lock(&failures).push((first_seed + index, why)),
     });
-    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (seed, why) in &failures {
+    let failures = lock(&failures);
+    for (seed, why) in failures.iter() {
         println!(
             "seed {seed}: {why}\n  RINGKEEPER_SEED={seed} cargo test --release --test simulation an_ensemble -- --nocapture"
         );
     }
-    report(
-        &tallies.into_inner().unwrap_or_else(PoisonError::into_inner),
-        started.elapsed().as_secs_f64(),
-    );
+    report(&lock(&tallies), started.elapsed().as_secs_f64());
     assert!(failures.is_empty(), "{} of {count} seeds failed", failures.len());
 }
 
@@ -145,9 +166,9 @@ fn every_bug_that_is_put_back_is_caught() {
                 let why = why.lines().next().unwrap_or_default();
                 println!("{bug:?}: caught after {} seeds: {why}", seed + 1);
             }
-            None => missed.lock().unwrap_or_else(PoisonError::into_inner).push(bug),
+            None => lock(&missed).push(bug),
         }
     });
-    let missed = missed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missed = lock(&missed);
     assert!(missed.is_empty(), "not caught in {SEEDS_PER_BUG} seeds: {missed:?}");
 }

@@ -196,6 +196,10 @@ impl Leading {
 
     fn introduced(&mut self, common: &mut Common, link: Link, now_ms: u64) -> Step {
         let server = self.learners[&link].server;
+        if server == common.settings.me {
+            self.drop_learner(common, link, "it has this server's own number");
+            return Ok(());
+        }
         // A server that dials again has given its older connection up, even if that has not been noticed here.
         let older = self
             .learners
@@ -249,8 +253,11 @@ impl Leading {
         learner.enter(Phase::Promised, None);
         match self.stage {
             Stage::Proposing(epoch) => {
+                // Only who can be elected in this server's place is given way to: an observer may hold what a leader
+                // without a quorum handed out, and nobody else does.
+                let eligible = common.settings.quorum.is_eligible(learner.server);
                 let ahead = (current, last) > (Some(common.ledger.current()), common.ledger.claim());
-                if current.is_some() && ahead {
+                if current.is_some() && eligible && ahead {
                     return Err(Why::Ahead(learner.server));
                 }
                 self.promises(common, epoch, now_ms);
@@ -378,8 +385,9 @@ impl Leading {
         let Some(through) = self.agreed(common).filter(|through| *through > delivered) else {
             return;
         };
-        let decided: Vec<Proposal> = common.ledger.history().after(delivered).cloned().collect();
-        for proposal in decided.into_iter().take_while(|proposal| proposal.zxid <= through) {
+        let undecided = common.ledger.history().after(delivered);
+        let decided = undecided.take_while(|proposal| proposal.zxid <= through).cloned();
+        for proposal in decided.collect::<Vec<Proposal>>() {
             for learner in self.registered() {
                 let message = match learner.observer {
                     true => FromLeader::Inform(proposal.clone()),

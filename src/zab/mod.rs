@@ -40,6 +40,9 @@ mod sync;
 mod uplink;
 mod vote;
 
+#[cfg(test)]
+mod tests;
+
 pub use common::Settings;
 pub use event::{Event, Why};
 pub use history::Proposal;

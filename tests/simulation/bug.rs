@@ -13,7 +13,7 @@ pub enum Bug {
     SelfAckBeforeDurable,
     /// NEWLEADER is acknowledged while the log is still being flushed (3023, 4646).
     NewLeaderAckBeforeDurable,
-    /// A received snapshot is acknowledged before it is durable (2872).
+    /// A received snapshot is not synced, but the log behind it is (2872).
     SnapshotNotSynced,
     /// `currentEpoch` reaches the disk before the transactions of DIFF do (4643, 4785).
     EpochBeforeTransactions,

@@ -106,6 +106,8 @@ pub struct Disk {
     in_sync: usize,
     /// How long syncs take, in ms.
     pub slow_ms: u64,
+    /// With the bug of that name: what a received snapshot replaced, as long as it is not on the disk by chance.
+    replaced: Option<(Applied, Vec<Proposal>)>,
     bug: Option<Bug>,
 }
 
@@ -116,6 +118,7 @@ impl Disk {
             waiting: VecDeque::new(),
             in_sync: 0,
             slow_ms: 0,
+            replaced: None,
             bug,
         }
     }
@@ -149,6 +152,9 @@ impl Disk {
     pub fn synced(&mut self) -> Mark {
         let mut mark = Mark(0);
         for store in self.waiting.drain(..self.in_sync) {
+            if self.bug == Some(Bug::SnapshotNotSynced) && matches!(store.what, Store::Install(_)) {
+                self.replaced = Some((self.image.base, self.image.log.clone()));
+            }
             self.image.apply(&store, self.bug);
             mark = store.mark;
         }
@@ -164,6 +170,12 @@ impl Disk {
         }
         self.waiting.clear();
         self.in_sync = 0;
+        if let Some((base, mut log)) = self.replaced.take()
+            && random.chance(50)
+        {
+            log.append(&mut self.image.log);
+            (self.image.base, self.image.log) = (base, log);
+        }
         match self.bug {
             Some(Bug::Amnesia) if random.chance(30) => self.image = Image::new(),
             Some(Bug::TailDropped) => {

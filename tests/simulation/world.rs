@@ -154,7 +154,7 @@ impl World {
             network: Network::new(server_count),
             check: Checker::new((0..voter_count).collect(), server_count),
             clients: (0..3).map(|_| Client::default()).collect(),
-            think_ms: random.of(&[20, 200, 600]),
+            think_ms: random.of(&[100, 300, 600]),
             random,
             tally: Tally::default(),
             bug,
@@ -427,7 +427,6 @@ impl World {
             (Some(Bug::AckBeforeDurable), Store::Append(_)) => !leads,
             (Some(Bug::SelfAckBeforeDurable), Store::Append(_)) => leads,
             (Some(Bug::NewLeaderAckBeforeDurable), Store::CurrentEpoch(_)) => true,
-            (Some(Bug::SnapshotNotSynced), Store::Install(_)) => true,
             _ => false,
         };
         host.disk.submit(Stored { mark, what, installed });
@@ -719,6 +718,12 @@ impl World {
         };
         match self.bug {
             Some(Bug::UpToDateEarly) => {
+                outputs.retain(|output| {
+                    let Output::Send { message, .. } = output else {
+                        return true;
+                    };
+                    *message != Message::FromLeader(FromLeader::UpToDate)
+                });
                 if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)))
                     && let Output::Send { link, .. } = outputs[index]
                 {
