@@ -200,7 +200,8 @@ impl Leading {
             self.drop_learner(common, link, "it has this server's own number");
             return Ok(());
         }
-        // A server that dials again has given its older connection up, even if that has not been noticed here.
+        // A server that dials again has given its older connection up, even if that has not been noticed here. It takes
+        // its acknowledgements along: the server may be told to forget what it acknowledged and is not decided.
         let older = self
             .learners
             .values()

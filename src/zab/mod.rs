@@ -1,7 +1,7 @@
 //! Agreement: who leads, and in which order everybody logs, as ZooKeeper 3.9 does it (Zab 1.0).
 //!
 //! A server is a value, [`Node`]: `step(input, now) → outputs`. No clock, socket, file, thread or random choice is in
-//! here; transactions are opaque bytes. Read on from [`node`]: `looking` elects, `joining` brings a learner to its
+//! here; transactions are opaque bytes. Read on from `node`: `looking` elects, `joining` brings a learner to its
 //! leader's history, `following` and `observing` keep it in step, `leading` collects promises and acknowledgements
 //! with one `progress` for each learner, `sync` decides what a learner lacks, `ledger` holds what is logged, promised
 //! and decided, `output` makes messages wait for the disk.

@@ -278,15 +278,20 @@ impl Checker {
         }
     }
 
-    /// Z8: nothing decided is removed from a log that has it; `to_be` is the log as it would be without the removal.
-    pub fn removes(&self, server: usize, keeps: Zxid, to_be: &Image) {
+    /// Z8: what is decided stays on a quorum's disks. A follower that comes back in the same epoch is told to forget
+    /// open proposals, which may be decided on others' disks while it does so; it gets them again.
+    pub fn removes(&self, server: usize, keeps: Zxid, to_be: &Image, images: &[&Image]) {
         for entry in to_be.log.iter().filter(|entry| entry.zxid > keeps) {
-            let found = self.decided.binary_search_by_key(&entry.zxid, |decided| decided.zxid);
-            let is_decided = found.is_ok_and(|index| self.decided[index].id == id_of(entry));
+            let (zxid, id) = (entry.zxid, id_of(entry));
+            let found = self.decided.binary_search_by_key(&zxid, |decided| decided.zxid);
+            if !found.is_ok_and(|index| self.decided[index].id == id) {
+                continue;
+            }
+            let others = self.voters.iter().filter(|voter| **voter != server);
+            let copies = others.filter(|voter| images[**voter].holds(zxid, id)).count();
             assert!(
-                !is_decided,
-                "Z8: server {server} removes {}, which is decided",
-                entry.zxid
+                copies > self.voters.len() / 2,
+                "Z8: server {server} removes {zxid}, which is decided, and {copies} others have it"
             );
         }
         let base = to_be.base;

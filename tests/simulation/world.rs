@@ -414,10 +414,12 @@ impl World {
     // Disks.
 
     fn store(&mut self, server: usize, mark: Mark, what: Store, inputs: &mut VecDeque<Input>) {
-        let host = &mut self.servers[server];
         if let Store::Truncate(keeps) | Store::Install(keeps) = what {
-            self.check.removes(server, keeps, &host.disk.to_be());
+            let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
+            let to_be = self.servers[server].disk.to_be();
+            self.check.removes(server, keeps, &to_be, &images);
         }
+        let host = &mut self.servers[server];
         let installed = matches!(what, Store::Install(_)).then(|| host.received.expect("a state came with SNAP"));
         if let Some(installed) = installed {
             host.applied = installed;
