@@ -8,11 +8,13 @@
 mod simulation {
     pub mod bug;
     pub mod check;
+    pub mod client;
     pub mod disk;
     pub mod faults;
     pub mod network;
     pub mod random;
     pub mod server;
+    pub mod traffic;
     pub mod world;
 }
 

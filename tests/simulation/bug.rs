@@ -4,6 +4,11 @@
 //! host, a disk or a wire that does at that seam what the buggy server did inside. The core itself stays as it is
 //! released. Numbers are ZOOKEEPER issues; T-numbers and others stand in the notes on traps.
 
+use ringkeeper::base::Epoch;
+use ringkeeper::zab::{FromLeader, FromLearner, Message, Output};
+
+use super::world::World;
+
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -60,4 +65,65 @@ impl Bug {
         Bug::TailDropped,
         Bug::Amnesia,
     ];
+}
+
+impl World {
+    /// What the buggy leader hears in place of what was said.
+    pub fn learner_says(&self, message: FromLearner) -> FromLearner {
+        match message {
+            FromLearner::AckEpoch { current: Some(_), last } if self.bug == Some(Bug::AheadIgnored) => {
+                let current = Some(Epoch(0));
+                FromLearner::AckEpoch { current, last }
+            }
+            message => message,
+        }
+    }
+
+    /// What the buggy server says in place of what the core says.
+    pub fn twist(&self, mut outputs: Vec<Output>) -> Vec<Output> {
+        let position = |outputs: &[Output], is: fn(&FromLeader) -> bool| {
+            outputs.iter().position(|output| match output {
+                Output::Send {
+                    message: Message::FromLeader(message),
+                    ..
+                } => is(message),
+                _ => false,
+            })
+        };
+        match self.bug {
+            Some(Bug::UpToDateEarly) => {
+                outputs.retain(|output| {
+                    let Output::Send { message, .. } = output else {
+                        return true;
+                    };
+                    *message != Message::FromLeader(FromLeader::UpToDate)
+                });
+                if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)))
+                    && let Output::Send { link, .. } = outputs[index]
+                {
+                    let message = FromLeader::UpToDate.into();
+                    outputs.insert(index + 1, Output::Send { link, message });
+                }
+            }
+            Some(Bug::HoleInDiff) => {
+                if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::Diff(_)))
+                    && position(&outputs, |message| matches!(message, FromLeader::Proposal(_))) == Some(index + 1)
+                {
+                    outputs.drain(index + 1..index + 3);
+                }
+            }
+            Some(Bug::NewLeaderOvertakes) => {
+                let diff = position(&outputs, |message| matches!(message, FromLeader::Diff(_)));
+                let end = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)));
+                if let (Some(diff), Some(end)) = (diff, end)
+                    && diff < end
+                {
+                    let output = outputs.remove(end);
+                    outputs.insert(diff + 1, output);
+                }
+            }
+            _ => {}
+        }
+        outputs
+    }
 }

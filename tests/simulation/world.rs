@@ -8,22 +8,17 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
-use ringkeeper::base::{Epoch, Zxid};
-use ringkeeper::zab::{
-    Event as Told, FromLeader, FromLearner, How, Input, Link, Mark, Message, Node, Notification, Output, Proposal,
-    Serving, Store, Why,
-};
+use ringkeeper::base::Zxid;
+use ringkeeper::zab::{Event as Told, How, Input, Link, Mark, Node, Output, Proposal, Serving, Store, Why};
 
 use super::bug::Bug;
 use super::check::{Applied, Checker, mix};
+use super::client::Client;
 use super::disk::{Image, Stored};
 use super::faults::Fault;
-use super::network::{Life, Network, Parcel};
+use super::network::{Life, Network};
 use super::random::Random;
 use super::server::{Server, id, place, settings};
-
-/// A dial into a cut is given up after so long.
-const DIAL_MS: u64 = 1000;
 
 /// A server takes a snapshot of its own each time it has delivered so many transactions.
 const SNAPSHOT_EVERY: usize = 60;
@@ -59,15 +54,6 @@ impl Ord for Due {
     fn cmp(&self, other: &Due) -> std::cmp::Ordering {
         (self.0, self.1).cmp(&(other.0, other.1))
     }
-}
-
-/// A client: one write at a time, then a pause.
-#[derive(Default)]
-pub struct Client {
-    /// The write it waits for, and what had been acknowledged to anybody when it asked.
-    pub waits: Option<(u64, Zxid)>,
-    pub asked_count: u64,
-    pub server: usize,
 }
 
 /// What a run says of itself.
@@ -205,7 +191,7 @@ impl World {
         self.tally
     }
 
-    fn delay(&mut self) -> u64 {
+    pub fn delay(&mut self) -> u64 {
         1 + self.random.below(self.network.delay_ms) as u64
     }
 
@@ -213,7 +199,7 @@ impl World {
         self.servers[life.0].is_up() && self.servers[life.0].life == life.1
     }
 
-    fn life(&self, server: usize) -> Life {
+    pub fn life(&self, server: usize) -> Life {
         (server, self.servers[server].life)
     }
 
@@ -394,7 +380,7 @@ impl World {
         }
     }
 
-    fn propose(&mut self, server: usize, txn: Bytes, inputs: &mut VecDeque<Input>) {
+    pub fn propose(&mut self, server: usize, txn: Bytes, inputs: &mut VecDeque<Input>) {
         let host = &self.servers[server];
         let Serving::AsLeader(epoch) = host.serving() else {
             return;
@@ -455,303 +441,5 @@ impl World {
             host.told = mark;
             self.feed(server, Input::Durable(mark), None);
         }
-    }
-
-    // Election mail.
-
-    fn post(&mut self, from: usize, to: usize, notification: Notification) {
-        if self.random.chance(self.network.loss_percent) {
-            return;
-        }
-        let awaited = self.network.mail[from][to].replace(notification).is_some();
-        if !awaited {
-            let delay = self.delay();
-            self.at(delay, Event::Mail(from, to));
-        }
-    }
-
-    fn mail(&mut self, from: usize, to: usize) {
-        if self.network.cut[from][to] {
-            // It stays, as the newest word, until the cut heals.
-            return;
-        }
-        let Some(notification) = self.network.mail[from][to].take() else {
-            return;
-        };
-        if self.servers[to].is_up() {
-            self.feed(to, Input::Notified(id(from), notification), None);
-        } else {
-            let (life, delay) = (self.life(from), self.delay());
-            self.at(delay, Event::Gone(life, to));
-        }
-    }
-
-    // Connections.
-
-    fn dial(&mut self, from: Life, to: usize) {
-        let cut = self.network.cut[from.0][to] || self.network.cut[to][from.0];
-        if cut || self.servers[to].paused {
-            self.at(DIAL_MS, Event::NotConnected(from, to));
-        } else if !self.servers[to].is_up() {
-            self.at(1, Event::NotConnected(from, to));
-        } else {
-            let link = self.network.connect(from, self.life(to));
-            self.feed(to, Input::Accepted(link), None);
-            self.feed(from.0, Input::Connected(id(to), link), None);
-        }
-    }
-
-    fn send(&mut self, server: usize, link: Link, message: Message) {
-        let Some(end) = self.network.end_of(link, server) else {
-            return;
-        };
-        self.leaves(server, link, &message);
-        let state = match message {
-            Message::FromLeader(FromLeader::Snap(zxid)) => Some(self.state_at(server, zxid)),
-            _ => None,
-        };
-        self.put(link, end, Parcel::Message(message, state));
-    }
-
-    /// A message is about to leave: what it says must be true.
-    fn leaves(&mut self, server: usize, link: Link, message: &Message) {
-        let image = &self.servers[server].disk.image;
-        match message {
-            Message::FromLearner(FromLearner::Ack(zxid)) => self.check.acknowledges(server, *zxid, image),
-            Message::FromLearner(FromLearner::AckEpoch { .. }) => {
-                let accepted = self.servers[server].node.as_ref().expect("it runs").ledger().accepted();
-                self.check.promises(server, accepted, image);
-            }
-            Message::FromLeader(FromLeader::Info(epoch)) => self.check.promises(server, *epoch, image),
-            Message::FromLeader(FromLeader::NewLeader(epoch)) => {
-                let node = self.servers[server].node.as_ref().expect("it runs");
-                if !matches!(node.serving(), Serving::AsLeader(_)) {
-                    self.check.begins(*epoch, node.ledger().last());
-                }
-            }
-            _ => {}
-        }
-        assert!(self.network.connections.contains_key(&link));
-    }
-
-    /// The state that a SNAP carries: what clients see, and, before there is a quorum, the log behind it.
-    fn state_at(&mut self, server: usize, zxid: Zxid) -> Applied {
-        let host = &self.servers[server];
-        let ledger = host.node.as_ref().expect("it runs").ledger();
-        let mut state = host.applied;
-        let behind = ledger
-            .history()
-            .after(state.zxid)
-            .take_while(|entry| entry.zxid <= zxid);
-        for entry in behind {
-            self.check.reaches(state, entry);
-            state.apply(entry);
-        }
-        assert_eq!(state.zxid, zxid, "the state of a SNAP");
-        state
-    }
-
-    fn put(&mut self, link: Link, end: usize, parcel: Parcel) {
-        let delay = self.delay();
-        let passes = self.network.passes(link, end);
-        let lane = &mut self.network.connections.get_mut(&link).expect("it is there").lanes[end];
-        let before_ms = lane.queue.back().map_or(0, |(at_ms, _)| *at_ms);
-        let at_ms = (self.now_ms + delay).max(before_ms);
-        lane.queue.push_back((at_ms, parcel));
-        if passes && !lane.awaited {
-            lane.awaited = true;
-            self.at(at_ms - self.now_ms, Event::Pump(link, end));
-        }
-    }
-
-    /// Hands over what has arrived from one end of a connection.
-    fn pump(&mut self, link: Link, end: usize) {
-        if let Some(connection) = self.network.connections.get_mut(&link) {
-            connection.lanes[end].awaited = false;
-        }
-        while let Some(connection) = self.network.connections.get_mut(&link) {
-            let queue = &mut connection.lanes[end].queue;
-            let Some((at_ms, _)) = queue.front() else { break };
-            let at_ms = *at_ms;
-            if !self.network.passes(link, end) {
-                return;
-            }
-            let connection = self.network.connections.get_mut(&link).expect("it is there");
-            if at_ms > self.now_ms {
-                connection.lanes[end].awaited = true;
-                self.at(at_ms - self.now_ms, Event::Pump(link, end));
-                return;
-            }
-            let (_, parcel) = connection.lanes[end].queue.pop_front().expect("it was just seen");
-            self.hand_over(link, end, parcel);
-        }
-    }
-
-    fn hand_over(&mut self, link: Link, end: usize, parcel: Parcel) {
-        let connection = self.network.connections.get_mut(&link).expect("it is there");
-        let receiver = connection.ends[1 - end];
-        if !connection.open[1 - end] {
-            // Sent to an end that is gone: the sender is told, once it can be.
-            if connection.open[end] && matches!(parcel, Parcel::Message(..)) && self.servers[receiver.0].is_up() {
-                self.put(link, 1 - end, Parcel::End);
-            }
-            return;
-        }
-        match parcel {
-            Parcel::End => {
-                connection.open[1 - end] = false;
-                if connection.open == [false, false] {
-                    self.network.connections.remove(&link);
-                }
-                self.feed(receiver.0, Input::Closed(link), None);
-            }
-            Parcel::Message(message, state) => {
-                let input = match message {
-                    Message::FromLeader(message) => Input::FromLeader(link, message),
-                    Message::FromLearner(message) => Input::FromLearner(link, self.learner_says(message)),
-                };
-                self.feed(receiver.0, input, state);
-            }
-        }
-    }
-
-    /// A server closes its end, or its machine does so for it.
-    pub fn hang_up(&mut self, link: Link, server: usize, tells: bool) {
-        let Some(end) = self.network.end_of(link, server) else {
-            return;
-        };
-        let connection = self.network.connections.get_mut(&link).expect("it is there");
-        connection.open[end] = false;
-        if connection.open == [false, false] {
-            self.network.connections.remove(&link);
-        } else if tells {
-            self.put(link, end, Parcel::End);
-        }
-    }
-
-    /// Cuts have changed: what waits goes on.
-    pub fn look_again(&mut self) {
-        let mut waiting = Vec::new();
-        for (link, connection) in &self.network.connections {
-            for end in 0..2 {
-                let lane = &connection.lanes[end];
-                if !lane.awaited && !lane.queue.is_empty() && self.network.passes(*link, end) {
-                    waiting.push((*link, end));
-                }
-            }
-        }
-        for (link, end) in waiting {
-            self.network.connections.get_mut(&link).expect("it is there").lanes[end].awaited = true;
-            let delay = self.delay();
-            self.at(delay, Event::Pump(link, end));
-        }
-        for from in 0..self.servers.len() {
-            for to in 0..self.servers.len() {
-                if self.network.mail[from][to].is_some() {
-                    let delay = self.delay();
-                    self.at(delay, Event::Mail(from, to));
-                }
-            }
-        }
-    }
-
-    // Clients.
-
-    fn ask(&mut self, client: usize) {
-        let pause = 1 + self.random.below(self.think_ms) as u64;
-        let server = match self.random.chance(20) {
-            true => self.random.below(self.servers.len()),
-            false => self.clients[client].server,
-        };
-        self.at(pause, Event::Ask(client));
-        let (asked, me) = (self.check.asked(), &mut self.clients[client]);
-        me.server = server;
-        me.asked_count += 1;
-        let operation = (client as u64) << 40 | me.asked_count;
-        me.waits = Some((operation, asked));
-        let host = &mut self.servers[server];
-        let txn = Bytes::copy_from_slice(&operation.to_be_bytes());
-        let input = match host.serving() {
-            Serving::Nobody => {
-                me.server = self.random.below(self.servers.len());
-                return;
-            }
-            Serving::AsLeader(_) if host.paused => return,
-            Serving::AsLeader(_) => {
-                let mut inputs = VecDeque::new();
-                self.propose(server, txn, &mut inputs);
-                inputs.pop_front().expect("a leader proposes")
-            }
-            Serving::AsFollower(_) | Serving::AsObserver(_) => Input::Forward(txn),
-        };
-        self.servers[server].asked.insert(operation, client);
-        self.feed(server, input, None);
-    }
-
-    fn answer(&mut self, client: usize, operation: u64, zxid: Zxid) {
-        if let Some((_, asked)) = self.clients[client].waits.take_if(|(waits, _)| *waits == operation) {
-            self.check.answered(asked, zxid, operation);
-            self.tally.acknowledged += 1;
-        }
-    }
-
-    // Bugs at the wire.
-
-    fn learner_says(&self, message: FromLearner) -> FromLearner {
-        match message {
-            FromLearner::AckEpoch { current: Some(_), last } if self.bug == Some(Bug::AheadIgnored) => {
-                let current = Some(Epoch(0));
-                FromLearner::AckEpoch { current, last }
-            }
-            message => message,
-        }
-    }
-
-    /// What the buggy server says in place of what the core says.
-    fn twist(&self, mut outputs: Vec<Output>) -> Vec<Output> {
-        let position = |outputs: &[Output], is: fn(&FromLeader) -> bool| {
-            outputs.iter().position(|output| match output {
-                Output::Send {
-                    message: Message::FromLeader(message),
-                    ..
-                } => is(message),
-                _ => false,
-            })
-        };
-        match self.bug {
-            Some(Bug::UpToDateEarly) => {
-                outputs.retain(|output| {
-                    let Output::Send { message, .. } = output else {
-                        return true;
-                    };
-                    *message != Message::FromLeader(FromLeader::UpToDate)
-                });
-                if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)))
-                    && let Output::Send { link, .. } = outputs[index]
-                {
-                    let message = FromLeader::UpToDate.into();
-                    outputs.insert(index + 1, Output::Send { link, message });
-                }
-            }
-            Some(Bug::HoleInDiff) => {
-                if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::Diff(_)))
-                    && position(&outputs, |message| matches!(message, FromLeader::Proposal(_))) == Some(index + 1)
-                {
-                    outputs.drain(index + 1..index + 3);
-                }
-            }
-            Some(Bug::NewLeaderOvertakes) => {
-                let diff = position(&outputs, |message| matches!(message, FromLeader::Diff(_)));
-                let end = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)));
-                if let (Some(diff), Some(end)) = (diff, end)
-                    && diff < end
-                {
-                    let output = outputs.remove(end);
-                    outputs.insert(diff + 1, output);
-                }
-            }
-            _ => {}
-        }
-        outputs
     }
 }
