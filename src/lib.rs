@@ -1,8 +1,8 @@
 //! Ringkeeper: a coordination server that speaks Apache ZooKeeper 3.9's protocols.
 //!
 //! The rooms, bottom up (imports point down only; `tests/floors.rs` holds them):
-//! [`base`] and `storage` know nobody, [`wire`] and [`io`] are words and pipes, [`tree`] is memory,
-//! [`replica`] the writing desk, [`server`] the threads and connections.
+//! [`base`] and `storage` know nobody, [`wire`] and [`io`] are words and pipes, [`tree`] is memory and [`zab`]
+//! agreement, [`replica`] the writing desk, [`server`] the threads and connections.
 //!
 //! The positions, asserted where they move:
 //! `published ≤ durable ≤ appended ≤ prepared`, and a core's view is never ahead of `published`.
@@ -22,3 +22,4 @@ pub mod replica;
 pub mod server;
 pub mod tree;
 pub mod wire;
+pub mod zab;

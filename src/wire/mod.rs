@@ -5,11 +5,13 @@
 
 pub mod acl;
 pub mod connect;
+pub mod election;
 pub mod error;
 pub mod event;
 pub mod four_letter;
 pub mod frame;
 pub mod jute;
+pub mod quorum;
 pub mod reply;
 pub mod request;
 pub mod show;

@@ -1,0 +1,176 @@
+//! A whole ensemble in one process and one seed: the real core, with disks that forget what was not synced, a network
+//! that cuts, delays and loses, pauses, crashes, and clients that write through any server.
+//!
+//! Each seed first breaks things, then heals them and demands agreement. What must hold is checked as it happens
+//! (`simulation/check.rs`). A failing seed prints the command that replays it; `RINGKEEPER_SEED` runs one seed alone
+//! and tells every step, `RINGKEEPER_SEEDS` says how many are run, `RINGKEEPER_SEED_FIRST` from which on.
+
+mod simulation {
+    pub mod bug;
+    pub mod check;
+    pub mod client;
+    pub mod disk;
+    pub mod faults;
+    pub mod network;
+    pub mod random;
+    pub mod server;
+    pub mod traffic;
+    pub mod world;
+}
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use simulation::bug::Bug;
+use simulation::world::{Tally, World};
+
+/// Things break for so many ticks; a seed's tick is 200, 500 or 2000 ms.
+const TICKS_BROKEN: u64 = 300;
+
+/// Seeds that CI runs, each of them twice.
+const SEEDS: u64 = 2100;
+
+/// Seeds after which a bug that was put back counts as missed.
+const SEEDS_PER_BUG: u64 = 2000;
+
+/// One history, from the seed.
+fn history(seed: u64, bug: Option<Bug>, loud: bool) -> Tally {
+    let mut world = World::new(seed, bug);
+    world.loud = loud;
+    let broken_ms = world.tick_ms * TICKS_BROKEN;
+    world.disturb(broken_ms);
+    world.converge();
+    world.finish()
+}
+
+thread_local! {
+    /// Whether a panic of this thread is a verdict, which needs no report of its own.
+    static JUDGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The same, with a violation as a value.
+fn verdict(seed: u64, bug: Option<Bug>) -> Result<Tally, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !JUDGING.get() {
+                usual(panic);
+            }
+        }));
+    });
+    JUDGING.set(true);
+    let judged = catch_unwind(AssertUnwindSafe(|| history(seed, bug, false)));
+    JUDGING.set(false);
+    judged.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
+            .unwrap_or_else(|| "a panic without a message".into())
+    })
+}
+
+/// A seed's history, which must be the same each time.
+fn run_twice(seed: u64) -> Result<Tally, String> {
+    let (first, second) = (verdict(seed, None)?, verdict(seed, None)?);
+    if first != second {
+        return Err(format!("not the same history when run again:\n{first:?}\n{second:?}"));
+    }
+    Ok(first)
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// Runs `job` for each number below `count`, on two threads.
+fn on_two_threads(count: u64, job: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let taken = next.fetch_add(1, Ordering::Relaxed);
+                    if taken >= count {
+                        return;
+                    }
+                    job(taken);
+                }
+            });
+        }
+    });
+}
+
+/// A job that panics says so by itself.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn an_ensemble_survives_what_breaks_and_finds_together() {
+    if let Some(seed) = number("RINGKEEPER_SEED") {
+        println!("{:#?}", history(seed, None, true));
+        return;
+    }
+    let count = number("RINGKEEPER_SEEDS").unwrap_or(SEEDS);
+    let first_seed = number("RINGKEEPER_SEED_FIRST").unwrap_or(0);
+    let started = Instant::now();
+    let tallies = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::new());
+    on_two_threads(count, |index| match run_twice(first_seed + index) {
+        Ok(tally) => lock(&tallies).push(tally),
+        Err(why) => lock(&failures).push((first_seed + index, why)),
+    });
+    let failures = lock(&failures);
+    for (seed, why) in failures.iter() {
+        println!(
+            "seed {seed}: {why}\n  RINGKEEPER_SEED={seed} cargo test --release --test simulation an_ensemble -- --nocapture"
+        );
+    }
+    report(&lock(&tallies), started.elapsed().as_secs_f64());
+    assert!(failures.is_empty(), "{} of {count} seeds failed", failures.len());
+}
+
+fn report(tallies: &[Tally], took_s: f64) {
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let hours = sum(|tally| tally.virtual_ms) as f64 / 3.6e6;
+    println!(
+        "{} seeds twice in {took_s:.0} s: {hours:.1} cluster-hours each time, {:.0} times as fast as time",
+        tallies.len(),
+        2.0 * hours * 3600.0 / took_s
+    );
+    println!(
+        "{} steps, {} decided, {} acknowledged, {} epochs with a quorum, {} crashes, {} DIFF, {} TRUNC, {} SNAP",
+        sum(|tally| tally.steps),
+        sum(|tally| tally.decided as u64),
+        sum(|tally| tally.acknowledged as u64),
+        sum(|tally| tally.epochs as u64),
+        sum(|tally| tally.crashes as u64),
+        sum(|tally| tally.diffs as u64),
+        sum(|tally| tally.truncs as u64),
+        sum(|tally| tally.snaps as u64),
+    );
+    let slowest = tallies.iter().map(|tally| tally.converged_ms).max().unwrap_or(0);
+    println!("after healing: in step and ten writes later in at most {slowest} ms of virtual time");
+}
+
+#[test]
+fn every_bug_that_is_put_back_is_caught() {
+    let missed = Mutex::new(Vec::new());
+    on_two_threads(Bug::ALL.len() as u64, |index| {
+        let bug = Bug::ALL[index as usize];
+        match (0..SEEDS_PER_BUG).find_map(|seed| verdict(seed, Some(bug)).err().map(|why| (seed, why))) {
+            Some((seed, why)) => {
+                let why = why.lines().next().unwrap_or_default();
+                println!("{bug:?}: caught after {} seeds: {why}", seed + 1);
+            }
+            None => lock(&missed).push(bug),
+        }
+    });
+    let missed = lock(&missed);
+    assert!(missed.is_empty(), "not caught in {SEEDS_PER_BUG} seeds: {missed:?}");
+}

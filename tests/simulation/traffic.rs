@@ -1,0 +1,210 @@
+//! Who says what to whom: election mail and connections at work, on the network's terms (`network.rs`).
+//!
+//! Every message is looked at when it leaves: what an acknowledgement or a promise says must be on the sender's disk.
+
+use ringkeeper::base::Zxid;
+use ringkeeper::zab::{FromLeader, FromLearner, Input, Link, Message, Notification, Serving};
+
+use super::check::Applied;
+use super::network::{Life, Parcel};
+use super::server::id;
+use super::world::{Event, World};
+
+/// A dial into a cut is given up after so long.
+const DIAL_MS: u64 = 1000;
+
+impl World {
+    pub fn post(&mut self, from: usize, to: usize, notification: Notification) {
+        if self.random.chance(self.network.loss_percent) {
+            return;
+        }
+        let awaited = self.network.mail[from][to].replace(notification).is_some();
+        if !awaited {
+            let delay = self.delay();
+            self.at(delay, Event::Mail(from, to));
+        }
+    }
+
+    pub fn mail(&mut self, from: usize, to: usize) {
+        if self.network.cut[from][to] {
+            // It stays, as the newest word, until the cut heals.
+            return;
+        }
+        let Some(notification) = self.network.mail[from][to].take() else {
+            return;
+        };
+        if self.servers[to].is_up() {
+            self.feed(to, Input::Notified(id(from), notification), None);
+        } else {
+            let (life, delay) = (self.life(from), self.delay());
+            self.at(delay, Event::Gone(life, to));
+        }
+    }
+
+    pub fn dial(&mut self, from: Life, to: usize) {
+        let cut = self.network.cut[from.0][to] || self.network.cut[to][from.0];
+        if cut || self.servers[to].paused {
+            self.at(DIAL_MS, Event::NotConnected(from, to));
+        } else if !self.servers[to].is_up() {
+            self.at(1, Event::NotConnected(from, to));
+        } else {
+            let link = self.network.connect(from, self.life(to));
+            self.feed(to, Input::Accepted(link), None);
+            self.feed(from.0, Input::Connected(id(to), link), None);
+        }
+    }
+
+    pub fn send(&mut self, server: usize, link: Link, message: Message) {
+        let Some(end) = self.network.end_of(link, server) else {
+            return;
+        };
+        self.leaves(server, link, &message);
+        let state = match message {
+            Message::FromLeader(FromLeader::Snap(zxid)) => Some(self.state_at(server, zxid)),
+            _ => None,
+        };
+        self.put(link, end, Parcel::Message(message, state));
+    }
+
+    /// A message is about to leave: what it says must be true.
+    pub fn leaves(&mut self, server: usize, link: Link, message: &Message) {
+        let image = &self.servers[server].disk.image;
+        match message {
+            Message::FromLearner(FromLearner::Ack(zxid)) => self.check.acknowledges(server, *zxid, image),
+            Message::FromLearner(FromLearner::AckEpoch { .. }) => {
+                let accepted = self.servers[server].node.as_ref().expect("it runs").ledger().accepted();
+                self.check.promises(server, accepted, image);
+            }
+            Message::FromLeader(FromLeader::Info(epoch)) => self.check.promises(server, *epoch, image),
+            Message::FromLeader(FromLeader::NewLeader(epoch)) => {
+                let node = self.servers[server].node.as_ref().expect("it runs");
+                if !matches!(node.serving(), Serving::AsLeader(_)) {
+                    self.check.begins(*epoch, node.ledger().last());
+                }
+            }
+            _ => {}
+        }
+        assert!(self.network.connections.contains_key(&link));
+    }
+
+    /// The state that a SNAP carries: what clients see, and, before there is a quorum, the log behind it.
+    pub fn state_at(&mut self, server: usize, zxid: Zxid) -> Applied {
+        let host = &self.servers[server];
+        let ledger = host.node.as_ref().expect("it runs").ledger();
+        let mut state = host.applied;
+        let behind = ledger
+            .history()
+            .after(state.zxid)
+            .take_while(|entry| entry.zxid <= zxid);
+        for entry in behind {
+            self.check.reaches(state, entry);
+            state.apply(entry);
+        }
+        assert_eq!(state.zxid, zxid, "the state of a SNAP");
+        state
+    }
+
+    pub fn put(&mut self, link: Link, end: usize, parcel: Parcel) {
+        let delay = self.delay();
+        let passes = self.network.passes(link, end);
+        let lane = &mut self.network.connections.get_mut(&link).expect("it is there").lanes[end];
+        let before_ms = lane.queue.back().map_or(0, |(at_ms, _)| *at_ms);
+        let at_ms = (self.now_ms + delay).max(before_ms);
+        lane.queue.push_back((at_ms, parcel));
+        if passes && !lane.awaited {
+            lane.awaited = true;
+            self.at(at_ms - self.now_ms, Event::Pump(link, end));
+        }
+    }
+
+    /// Hands over what has arrived from one end of a connection.
+    pub fn pump(&mut self, link: Link, end: usize) {
+        if let Some(connection) = self.network.connections.get_mut(&link) {
+            connection.lanes[end].awaited = false;
+        }
+        while let Some(connection) = self.network.connections.get_mut(&link) {
+            let queue = &mut connection.lanes[end].queue;
+            let Some((at_ms, _)) = queue.front() else { break };
+            let at_ms = *at_ms;
+            if !self.network.passes(link, end) {
+                return;
+            }
+            let connection = self.network.connections.get_mut(&link).expect("it is there");
+            if at_ms > self.now_ms {
+                connection.lanes[end].awaited = true;
+                self.at(at_ms - self.now_ms, Event::Pump(link, end));
+                return;
+            }
+            let (_, parcel) = connection.lanes[end].queue.pop_front().expect("it was just seen");
+            self.hand_over(link, end, parcel);
+        }
+    }
+
+    pub fn hand_over(&mut self, link: Link, end: usize, parcel: Parcel) {
+        let connection = self.network.connections.get_mut(&link).expect("it is there");
+        let receiver = connection.ends[1 - end];
+        if !connection.open[1 - end] {
+            // Sent to an end that is gone: the sender is told, once it can be.
+            if connection.open[end] && matches!(parcel, Parcel::Message(..)) && self.servers[receiver.0].is_up() {
+                self.put(link, 1 - end, Parcel::End);
+            }
+            return;
+        }
+        match parcel {
+            Parcel::End => {
+                connection.open[1 - end] = false;
+                if connection.open == [false, false] {
+                    self.network.connections.remove(&link);
+                }
+                self.feed(receiver.0, Input::Closed(link), None);
+            }
+            Parcel::Message(message, state) => {
+                let input = match message {
+                    Message::FromLeader(message) => Input::FromLeader(link, message),
+                    Message::FromLearner(message) => Input::FromLearner(link, self.learner_says(message)),
+                };
+                self.feed(receiver.0, input, state);
+            }
+        }
+    }
+
+    /// A server closes its end, or its machine does so for it.
+    pub fn hang_up(&mut self, link: Link, server: usize, tells: bool) {
+        let Some(end) = self.network.end_of(link, server) else {
+            return;
+        };
+        let connection = self.network.connections.get_mut(&link).expect("it is there");
+        connection.open[end] = false;
+        if connection.open == [false, false] {
+            self.network.connections.remove(&link);
+        } else if tells {
+            self.put(link, end, Parcel::End);
+        }
+    }
+
+    /// Cuts have changed: what waits goes on.
+    pub fn look_again(&mut self) {
+        let mut waiting = Vec::new();
+        for (link, connection) in &self.network.connections {
+            for end in 0..2 {
+                let lane = &connection.lanes[end];
+                if !lane.awaited && !lane.queue.is_empty() && self.network.passes(*link, end) {
+                    waiting.push((*link, end));
+                }
+            }
+        }
+        for (link, end) in waiting {
+            self.network.connections.get_mut(&link).expect("it is there").lanes[end].awaited = true;
+            let delay = self.delay();
+            self.at(delay, Event::Pump(link, end));
+        }
+        for from in 0..self.servers.len() {
+            for to in 0..self.servers.len() {
+                if self.network.mail[from][to].is_some() {
+                    let delay = self.delay();
+                    self.at(delay, Event::Mail(from, to));
+                }
+            }
+        }
+    }
+}
