@@ -142,7 +142,10 @@ impl Core {
     fn accept(self: &Rc<Core>, socket: std::net::TcpStream, peer: SocketAddr, place: Place) {
         let stream = match Stream::adopt(self.shared.options.engine, socket) {
             Ok(stream) => stream,
-            Err(error) => return tracing::warn!(%peer, %error, "taking over a connection failed"),
+            Err(error) => {
+                self.port().connections.fetch_sub(1, Ordering::Relaxed);
+                return tracing::warn!(%peer, %error, "taking over a connection failed");
+            }
         };
         self.generation.set(self.generation.get().wrapping_add(1));
         let connection = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -169,6 +172,7 @@ impl Core {
             "a connection is forgotten once"
         );
         self.free.borrow_mut().push(origin.connection);
+        self.port().connections.fetch_sub(1, Ordering::Relaxed);
         self.watches.borrow_mut().close(origin.connection);
         self.note_watching();
         self.shared.outstanding.fetch_sub(conn.outstanding(), Ordering::Relaxed);

@@ -20,6 +20,8 @@ pub struct CorePort {
     pub inbox: Inbox<ToCore>,
     /// Whether any of its connections watches anything: only then must it be woken for changes.
     pub watching: AtomicBool,
+    /// Connections that were given to it and are not forgotten.
+    pub connections: AtomicUsize,
 }
 
 /// What was found when the storage was opened.
