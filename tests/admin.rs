@@ -183,6 +183,11 @@ fn same_answers_as_apache() {
                 // In these Java's order differs from run to run: connections are a hash set, and the fields of
                 // `server_stats` come as the JVM's reflection finds them.
                 "connections" | "server_stats" | "stats" => assert_eq!(sorted(&mine), sorted(&apaches), "{command}"),
+                // A bucket of Java's that a session has left stays until its time comes (`ExpiryQueue#poll`).
+                "dump" => {
+                    let used = |text: &str| text.replace("    \"#\" : [ ],\n", "");
+                    assert_eq!(used(&mine), used(&apaches), "{command}");
+                }
                 _ => assert_eq!(mine, apaches, "{command}"),
             }
         }

@@ -17,7 +17,7 @@ const RECLAIM_EVERY: u64 = 1024;
 pub struct Recovery {
     features: Features,
     fresh_seed: u64,
-    loading: Option<(Vec<u8>, Arc<Inspector>)>,
+    loading: Option<Loading>,
     tree: Option<Tree>,
     /// Transactions replayed.
     pub replayed: u64,
@@ -80,25 +80,48 @@ impl Recovery {
     }
 }
 
+/// A snapshot that is not whole yet.
+struct Loading {
+    meta: Vec<u8>,
+    inspector: Arc<Inspector>,
+    /// The entries, where they come one by one.
+    entries: Trie,
+}
+
 impl storage::engine::Recover for Recovery {
-    fn begin_snapshot(&mut self, _zxid: Zxid, _seed: u64, meta: &[u8]) -> Result<(), String> {
-        self.loading = Some((meta.to_vec(), Arc::default()));
+    fn begin_snapshot(&mut self, _zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String> {
+        self.loading = Some(Loading {
+            meta: meta.to_vec(),
+            inspector: Arc::default(),
+            entries: Trie::new(seed),
+        });
         Ok(())
     }
 
     fn inspector(&self) -> Option<Arc<dyn Inspect>> {
-        let (_, inspector) = self.loading.as_ref().expect("a snapshot has begun");
-        Some(Arc::clone(inspector) as Arc<dyn Inspect>)
+        let loading = self.loading.as_ref().expect("a snapshot has begun");
+        Some(Arc::clone(&loading.inspector) as Arc<dyn Inspect>)
+    }
+
+    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let loading = self.loading.as_mut().expect("a snapshot has begun");
+        loading.inspector.inspect(&[(key, value)])?;
+        loading.entries.put(key, &[value]);
+        Ok(())
     }
 
     fn trie(&mut self, trie: Trie) -> Result<(), String> {
-        let (meta, inspector) = self.loading.take().expect("a snapshot has begun");
+        let Loading { meta, inspector, .. } = self.loading.take().expect("a snapshot has begun");
         self.tree = Some(snapshot::load(&meta, trie, &inspector, self.features.clone())?);
         Ok(())
     }
 
     fn end_snapshot(&mut self) -> Result<(), String> {
-        Ok(())
+        let one_by_one = self
+            .loading
+            .as_mut()
+            .map(|loading| std::mem::replace(&mut loading.entries, Trie::new(0)));
+        one_by_one.map_or(Ok(()), |trie| self.trie(trie))
     }
 
     fn record(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String> {
