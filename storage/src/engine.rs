@@ -446,7 +446,7 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
     }
     if !damaged.is_empty() {
         store
-            .update(|manifest| manifest.snapshots.retain(|zxid| !damaged.contains(zxid)))
+            .update_in_need(|manifest| manifest.snapshots.retain(|zxid| !damaged.contains(zxid)))
             .map_err(failed("write", &manifest_path))?;
     }
     let damaged = damaged
@@ -518,7 +518,7 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
 
 fn drop_empty(store: &Arc<Store>, state: Zxid, last: &Before) -> Result<Tail, OpenError> {
     store
-        .update(|manifest| manifest.segments.retain(|segment| segment.number != last.header.number))
+        .update_in_need(|manifest| manifest.segments.retain(|segment| segment.number != last.header.number))
         .map_err(failed("write", &store.data.join(MANIFEST)))?;
     store.disk.remove(&last.path).map_err(failed("remove", &last.path))?;
     store.disk.sync_dir(&store.log).map_err(failed("sync", &store.log))?;
