@@ -158,9 +158,15 @@ impl Ahead {
         spare
     }
 
-    /// A file of the data directory laid out for the manifest, under the name `to` from now on.
+    /// A file of the data directory laid out for the manifest, under the name `to` from now on. A start comes here
+    /// before anything was looked at: then those are taken over that the last run left.
     pub fn take_manifest(&self, to: &Path) -> Option<Spare> {
-        let taken = self.maker.state.lock().reserve.take_manifest(&*self.maker.disk, to);
+        let take = || self.maker.state.lock().reserve.take_manifest(&*self.maker.disk, to);
+        let taken = take().or_else(|| {
+            // No verdict on the room here: the caller holds the manifest, which whoever listens may want.
+            let _ = self.maker.complete_reserve();
+            take()
+        });
         self.maker.changed.notify_all();
         taken
     }
