@@ -193,6 +193,11 @@ impl Conn {
         self.stream.shutdown();
     }
 
+    /// From now on somebody else takes what is to be sent, out of `out`.
+    pub(super) fn is_sent_by_hand(&self) {
+        self.sending.set(true);
+    }
+
     /// Requests that were read and not answered.
     pub fn outstanding(&self) -> usize {
         self.in_flight.borrow().len() + self.queue.borrow().len()

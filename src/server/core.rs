@@ -147,6 +147,12 @@ impl Core {
                 return tracing::warn!(%peer, %error, "taking over a connection failed");
             }
         };
+        let conn = self.take_on(stream, peer, place);
+        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+    }
+
+    /// A new connection in the list.
+    pub(super) fn take_on(&self, stream: Stream, peer: SocketAddr, place: Place) -> Rc<Conn> {
         self.generation.set(self.generation.get().wrapping_add(1));
         let connection = self.free.borrow_mut().pop().unwrap_or_else(|| {
             let mut connections = self.connections.borrow_mut();
@@ -160,7 +166,7 @@ impl Core {
         };
         let conn = Rc::new(Conn::new(origin, stream, peer, place, &self.shared.clock));
         self.connections.borrow_mut()[connection as usize] = Some(Rc::clone(&conn));
-        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+        conn
     }
 
     /// Forgets a connection: its watches go, its session lives on.

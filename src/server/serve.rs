@@ -16,6 +16,7 @@ use super::options::Options;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{CorePort, Opened, Shared};
 use super::snapshots;
+use super::socketless::Socketless;
 use super::start::Timed;
 use super::writer::Writer;
 use crate::io::listen::{self, Bound};
@@ -118,6 +119,11 @@ impl Prepared {
     /// Where data and log lie.
     pub fn paths(&self) -> (&std::path::Path, &std::path::Path) {
         (self.storage.data_path(), self.storage.log_path())
+    }
+
+    /// The same server for one connection that is fed by hand; its port is given up.
+    pub fn without_sockets(self) -> std::io::Result<Socketless> {
+        Socketless::new(self.shared, self.storage, self.replica, self.log)
     }
 
     /// Serves until SIGTERM or SIGINT. Runs `ready` once both are heeded: who is told that the server is there may
