@@ -107,7 +107,9 @@ impl<'a> Reader<'a> {
 
     /// Text; −1 is null. Bytes that are no UTF-8 become replacement characters, as in Java.
     pub fn text(&mut self) -> Decoded<Option<Text<'a>>> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        // Clean text is told several bytes at a time; from_utf8_lossy looks at each.
+        let clean = |bytes| std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        Ok(self.buffer()?.map(clean))
     }
 
     /// Text that must be there.
@@ -175,7 +177,7 @@ impl<'a> Writer<'a> {
 
     /// Text.
     pub fn text(&mut self, text: &str) {
-        if text.bytes().all(|b| b < 0xF0) {
+        if text.is_ascii() || text.bytes().all(|b| b < 0xF0) {
             self.buffer(Some(text.as_bytes()));
         } else {
             self.surrogates(text);
