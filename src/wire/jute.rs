@@ -175,6 +175,16 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A byte string that is written in place: its length comes last, and nothing is copied.
+    pub fn buffer_of(&mut self, fill: impl FnOnce(&mut Writer<'_>)) {
+        let start = self.out.len();
+        self.int(0);
+        fill(&mut Writer::new(self.out));
+        let length = self.out.len() - start - 4;
+        let field = i32::try_from(length).expect("a byte string is smaller than 2 GiB");
+        self.out[start..start + 4].copy_from_slice(&field.to_be_bytes());
+    }
+
     /// Text.
     pub fn text(&mut self, text: &str) {
         if text.is_ascii() || text.bytes().all(|b| b < 0xF0) {
