@@ -286,14 +286,18 @@ pub fn java_address(peer: &SocketAddr) -> String {
     }
 }
 
-/// A connection's first buffer; most requests are far smaller.
-const INPUT_BYTES: usize = 4096;
+/// A connection's first buffer: a ConnectRequest, a ping, and most requests fit. Sessions that only ping are many, and
+/// this buffer would be half of what they cost.
+const INPUT_BYTES: usize = 512;
+/// A buffer that one read fills is made four times as large, up to this: who pipelines gets more with each read.
+const INPUT_BYTES_PIPELINED: usize = 16 * 1024;
 /// What a buffer that was grown for a large frame shrinks back to.
 const INPUT_BYTES_KEPT: usize = 64 * 1024;
 
 /// Serves a connection to its end.
 pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
     let mut input = Vec::with_capacity(INPUT_BYTES);
+    let mut filled = false;
     loop {
         let needed = core.feed(&conn, &mut input);
         send(&conn).await;
@@ -312,7 +316,10 @@ pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
         if input.is_empty() && input.capacity() > INPUT_BYTES_KEPT {
             input = Vec::with_capacity(INPUT_BYTES);
         }
-        let room = needed.saturating_sub(input.len()).max(INPUT_BYTES / 2);
+        let mut room = needed.saturating_sub(input.len()).max(INPUT_BYTES / 2);
+        if filled && input.capacity() < INPUT_BYTES_PIPELINED {
+            room = room.max(4 * input.capacity());
+        }
         input.reserve(room);
         let result;
         (result, input) = conn.stream.read(input).await;
@@ -324,6 +331,7 @@ pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
             // What others published first: a request must not be answered from before it was sent.
             Ok(_) => core.turn(),
         }
+        filled = input.len() == input.capacity();
     }
     conn.set_stage(Stage::Dead);
     // Forgotten first: a client that sees its connection closed finds its place free.

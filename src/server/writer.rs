@@ -17,6 +17,7 @@ use super::message::{Batch, ToCore, ToWriter, WriterReport};
 use super::metrics::WriterNumbers;
 use super::shared::Shared;
 use super::snapshots::{self, Asked, Trigger};
+use super::start::mind_pages;
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
 use crate::replica::Now;
@@ -371,6 +372,7 @@ impl Writer {
             let news = !fired.is_empty() && port.watching.load(Ordering::SeqCst);
             *wake |= answered || news || crowded || port.inbox.len() > BACKLOG_MAX;
         }
+        mind_pages(&version.totals);
         self.shared.publish(version.totals.zxid);
     }
 
