@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crossbeam::utils::CachePadded;
 use storage::engine::{Engine as Storage, Report};
 use storage::log::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -263,7 +264,7 @@ async fn accept(shared: Arc<Shared>, bound: Bound) {
                 return;
             }
         };
-        let by_load = |port: &&CorePort| port.connections.load(Ordering::Relaxed);
+        let by_load = |port: &&CachePadded<CorePort>| port.connections.load(Ordering::Relaxed);
         let port = cores.cores.iter().min_by_key(by_load).expect("a server has a core");
         port.connections.fetch_add(1, Ordering::Relaxed);
         port.inbox.send(ToCore::Accepted { socket, peer, place });

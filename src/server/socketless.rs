@@ -15,6 +15,7 @@ use storage::log::Log;
 use super::config;
 use super::conn::{Conn, Stage};
 use super::core::Core;
+use super::options::Options;
 use super::serve::{Prepared, ServeError};
 use super::shared::Shared;
 use super::writer::Writer;
@@ -33,19 +34,10 @@ pub struct Socketless {
 }
 
 impl Socketless {
-    /// A server with the built-in configuration and its data below `directory`, which never syncs, and the session of
-    /// its one connection.
+    /// A server with [`quiet_options`], and the session of its one connection.
     pub fn below(directory: &Path) -> Result<Socketless, ServeError> {
-        let config = config::from_bytes(config::EMBEDDED_NAME, config::EMBEDDED.as_bytes(), &[], || Ok(()));
-        let mut options = config.expect("the built-in configuration is right").options;
-        (options.data_dir, options.log_dir) = (directory.join("data"), directory.join("log"));
-        options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        (options.admin, options.cores, options.engine) = (None, 1, Engine::Uring);
-        options.force_sync = false;
-        let server = Prepared::new(options)?.without_sockets();
-        let mut server = server.map_err(|error| ServeError::System("the log's device", error))?;
-        server.connect();
-        Ok(server)
+        let server = Prepared::new(quiet_options(directory))?.without_sockets();
+        server.map_err(|error| ServeError::System("the log's device", error))
     }
 
     pub(super) fn new(
@@ -59,27 +51,18 @@ impl Socketless {
         let place = shared.doors.enter(&peer, 0, 0).expect("nobody else is there");
         let conn = core.take_on(Stream::to_nobody(), peer, place);
         conn.is_sent_by_hand();
-        let writer = Writer::new(shared, storage, replica, log)?;
-        Ok(Socketless {
+        let mut server = Socketless {
             core,
             conn,
-            writer,
+            writer: Writer::new(shared, storage, replica, log)?,
             input: Vec::new(),
-        })
+        };
+        server.connect();
+        Ok(server)
     }
 
-    /// A new session of 30 seconds.
     fn connect(&mut self) {
-        let mut request = Vec::new();
-        frame::append(&mut request, |out| {
-            let mut w = jute::Writer::new(out);
-            w.int(0);
-            w.long(0);
-            w.int(30_000);
-            w.long(0);
-            w.buffer(Some(&[0; 16]));
-        });
-        self.feed(&request);
+        self.feed(&connect_request());
         self.commit();
         assert_eq!(self.conn.stage(), Stage::Open, "the session is there");
         self.replies(|_| ());
@@ -112,6 +95,31 @@ impl Socketless {
         self.commit();
         self.replies(|reply| i32::from_be_bytes(reply[16..20].try_into().expect("a reply has a header")))
     }
+}
+
+/// The built-in configuration with data below `directory`, which is never synced, on one core and a loopback port.
+pub fn quiet_options(directory: &Path) -> Options {
+    let config = config::from_bytes(config::EMBEDDED_NAME, config::EMBEDDED.as_bytes(), &[], || Ok(()));
+    let mut options = config.expect("the built-in configuration is right").options;
+    (options.data_dir, options.log_dir) = (directory.join("data"), directory.join("log"));
+    options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    (options.admin, options.cores, options.engine) = (None, 1, Engine::Uring);
+    options.force_sync = false;
+    options
+}
+
+/// A ConnectRequest's frame, for a new session of 30 seconds.
+pub fn connect_request() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::append(&mut bytes, |out| {
+        let mut w = jute::Writer::new(out);
+        w.int(0);
+        w.long(0);
+        w.int(30_000);
+        w.long(0);
+        w.buffer(Some(&[0; 16]));
+    });
+    bytes
 }
 
 /// A request's frame.
