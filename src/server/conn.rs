@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -182,6 +181,11 @@ impl Conn {
         Arc::clone(&self.ids.borrow())
     }
 
+    /// Lets its identities be looked at, without counting one more who has them.
+    pub fn with_ids<T>(&self, look: impl FnOnce(&[Id]) -> T) -> T {
+        look(&self.ids.borrow())
+    }
+
     /// Adds identities; each at most once.
     pub fn add_ids(&self, new: Vec<Id>) {
         let mut ids = self.ids.borrow().to_vec();
@@ -197,6 +201,11 @@ impl Conn {
     pub fn abort(&self) {
         self.set_stage(Stage::Dead);
         self.stream.shutdown();
+    }
+
+    /// From now on somebody else takes what is to be sent, out of `out`.
+    pub(super) fn is_sent_by_hand(&self) {
+        self.sending.set(true);
     }
 
     /// Requests that were read and not answered.
@@ -267,10 +276,7 @@ impl Conn {
     pub fn is_paused(&self, core: &Core) -> bool {
         match self.stage.get() {
             Stage::Asked | Stage::Connecting => true,
-            Stage::Open => {
-                let total = core.shared.outstanding.load(Ordering::Relaxed);
-                self.outstanding() > 0 && total > core.shared.options.outstanding_max
-            }
+            Stage::Open => self.outstanding() > 0 && core.shared.outstanding() > core.shared.options.outstanding_max,
             Stage::Fresh | Stage::Ending | Stage::Dead => false,
         }
     }

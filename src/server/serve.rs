@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crossbeam::utils::CachePadded;
 use storage::engine::{Engine as Storage, Report};
 use storage::log::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +17,7 @@ use super::options::Options;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{CorePort, Opened, Shared};
 use super::snapshots;
+use super::socketless::Socketless;
 use super::start::Timed;
 use super::writer::Writer;
 use crate::io::listen::{self, Bound};
@@ -118,6 +120,11 @@ impl Prepared {
     /// Where data and log lie.
     pub fn paths(&self) -> (&std::path::Path, &std::path::Path) {
         (self.storage.data_path(), self.storage.log_path())
+    }
+
+    /// The same server for one connection that is fed by hand; its port is given up.
+    pub fn without_sockets(self) -> std::io::Result<Socketless> {
+        Socketless::new(self.shared, self.storage, self.replica, self.log)
     }
 
     /// Serves until SIGTERM or SIGINT. Runs `ready` once both are heeded: who is told that the server is there may
@@ -257,7 +264,7 @@ async fn accept(shared: Arc<Shared>, bound: Bound) {
                 return;
             }
         };
-        let by_load = |port: &&CorePort| port.connections.load(Ordering::Relaxed);
+        let by_load = |port: &&CachePadded<CorePort>| port.connections.load(Ordering::Relaxed);
         let port = cores.cores.iter().min_by_key(by_load).expect("a server has a core");
         port.connections.fetch_add(1, Ordering::Relaxed);
         port.inbox.send(ToCore::Accepted { socket, peer, place });
