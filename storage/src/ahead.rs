@@ -23,7 +23,7 @@ use crate::reserve::Reserve;
 use crate::room::{Level, Room};
 
 /// Bytes written at a time when filling.
-const FILL: usize = 1 << 20;
+const FILL: usize = 128 << 10;
 
 /// On a page's boundary, for writes around the page cache: those cost a fifth of the CPU of writes through it, which was
 /// a sixth of what a server spends that only writes. It is only read, so it takes no memory.
