@@ -95,6 +95,10 @@ pub struct Conn {
     pub out: RefCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
     sending: Cell<bool>,
+    /// A task that will send was spawned and has not begun.
+    send_is_due: Cell<bool>,
+    /// Whether the batch that is being handed out has something for it.
+    pub is_touched: Cell<bool>,
     /// Writes without an answer, oldest first: they are answered in this order.
     in_flight: RefCell<VecDeque<InFlight>>,
     writes_sent: Cell<u64>,
@@ -124,6 +128,8 @@ impl Conn {
             out: RefCell::default(),
             spare: RefCell::default(),
             sending: Cell::new(false),
+            send_is_due: Cell::new(false),
+            is_touched: Cell::new(false),
             in_flight: RefCell::default(),
             writes_sent: Cell::new(0),
             writes_answered: Cell::new(0),
@@ -218,14 +224,18 @@ impl Conn {
         self.writes_sent.get()
     }
 
-    /// The oldest write was answered: what it was, and whether a request has waited for that.
-    pub fn write_answered(&self) -> (InFlight, bool) {
+    /// The oldest write was answered: what it was.
+    pub fn write_answered(&self) -> InFlight {
         let oldest = self.in_flight.borrow_mut().pop_front();
         let oldest = oldest.expect("an answer belongs to a write");
         self.writes_answered.set(self.writes_answered.get() + 1);
         self.resume.notify_one();
-        let due = self.queue.borrow().front().is_some_and(|next| self.is_due(next));
-        (oldest, due)
+        oldest
+    }
+
+    /// Whether a request that waited behind a write may go on now.
+    pub fn has_due(&self) -> bool {
+        self.queue.borrow().front().is_some_and(|next| self.is_due(next))
     }
 
     /// Whether every write before it is answered.
@@ -396,9 +406,10 @@ pub fn send_soon(conn: &Rc<Conn>) {
         tracing::warn!(peer = %conn.peer, "a client does not read its events; its connection is closed");
         return conn.abort();
     }
-    if !conn.sending.get() {
+    if !conn.sending.get() && !conn.send_is_due.replace(true) {
         let conn = Rc::clone(conn);
         tokio::task::spawn_local(async move {
+            conn.send_is_due.set(false);
             send(&conn).await;
             if conn.stage() == Stage::Ending {
                 // Another task may still be sending: a shutdown now would cut off the last words.
