@@ -13,6 +13,7 @@ pub mod clock;
 pub mod disk;
 pub mod listen;
 pub mod memory;
+pub mod processor;
 pub mod runtime;
 pub mod stream;
 

@@ -21,7 +21,7 @@ use super::socketless::Socketless;
 use super::start::Timed;
 use super::writer::Writer;
 use crate::io::listen::{self, Bound};
-use crate::io::{Clock, run};
+use crate::io::{Clock, processor, run};
 use crate::replica::Now;
 use crate::replica::Replica;
 use crate::replica::recover::Recovery;
@@ -149,9 +149,11 @@ impl Prepared {
             snapshots::purge_every(interval, weak).map_err(|error| ServeError::System("a thread", error))?;
         }
         let guest = shared.options.cores <= GUEST_CORES_MAX;
+        let (cores, pins) = (shared.options.cores, shared.options.pin_cores);
         for index in 1..shared.options.cores {
             let (shared, view) = (Arc::clone(&shared), replica.view());
             spawn(format!("core-{index}"), move || {
+                pin_if(pins, index);
                 run(engine, async move { Core::new(index as u16, shared, view).run().await })
             })?;
         }
@@ -162,6 +164,7 @@ impl Prepared {
         if !guest {
             let writer = guest_writer.take().expect("it is there");
             spawn("writer".into(), move || {
+                pin_if(pins, cores);
                 run(engine, async move {
                     match writer() {
                         Ok(writer) => writer.run().await,
@@ -196,6 +199,7 @@ impl Prepared {
             let _ = finished.await;
             Ok::<(), std::io::Error>(())
         };
+        pin_if(pins, 0);
         run(engine, main)
             .and_then(|result| result)
             .map_err(|error| ServeError::System("the first event loop", error))
@@ -204,6 +208,13 @@ impl Prepared {
 
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.
 const GUEST_CORES_MAX: usize = 2;
+
+/// Keeps the calling loop on a processor of its own, or says why it is not.
+fn pin_if(wanted: bool, index: usize) {
+    if wanted && let Err(error) = processor::pin(index) {
+        tracing::warn!(index, %error, "an event loop could not be pinned to a processor");
+    }
+}
 
 pub(super) fn storage_options(options: &Options) -> storage::engine::Options {
     storage::engine::Options {

@@ -158,6 +158,7 @@ pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<A
     let rate = shared.options.snap_rate;
     let view = view.freeze();
     let work = move || {
+        crate::io::processor::unpin();
         // Of this thread alone: that is what Linux means by the calling process here. Refused, it is as before.
         let _ = rustix::process::setpriority_process(None, NICE);
         let started = std::time::Instant::now();

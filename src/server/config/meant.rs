@@ -101,6 +101,7 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         backlog: if backlog <= 0 { BACKLOG } else { backlog },
         keep_alive: written.is("clientTcpKeepAlive"),
         cores: cores(written),
+        pin_cores: written.is("ringkeeper.pinCores"),
         engine,
         data_dir: data_dir?,
         log_dir: log_dir?,
