@@ -13,7 +13,7 @@ pub const KEYS: &[Key] = &[
         Should,
         Acts,
     ),
-    // Event loops for clients; 0 is one per processor.
+    // Event loops for clients; 0 is one per processor but one.
     key(Own, "ringkeeper.cores", Int(0, 256), "0", Should, Acts),
     // Whether each event loop stays on one processor of those the process may use.
     key(Own, "ringkeeper.pinCores", Bool, "false", Should, Acts),
