@@ -148,7 +148,9 @@ pub(crate) fn recover(
         return Err(fallen_short(&known, recovered));
     }
     if let Some(last) = &recovered.last {
-        recovered.report.log_behind = Some(last.logged).filter(|logged| *logged < recovered.state);
+        // An epoch begins with a zxid that no transaction has, and a snapshot may be taken there.
+        let begun = recovered.state.counter() == 0 && last.logged.epoch() < recovered.state.epoch();
+        recovered.report.log_behind = Some(last.logged).filter(|logged| *logged < recovered.state && !begun);
         recovered.report.dropped = is_useless(last).then(|| last.path.clone());
     }
     recovered.report.zxid = recovered.state;
