@@ -95,6 +95,8 @@ pub struct Ensemble {
     pub members: Vec<PeerMember>,
     /// As Java writes it.
     pub config_text: String,
+    /// The version in it.
+    pub config_version: i64,
     /// Who votes.
     pub quorum: Quorum,
     /// `tickTime`.
@@ -130,6 +132,8 @@ pub struct PeerMember {
     pub participant: bool,
     /// Where it is.
     pub addresses: Vec<PeerAddress>,
+    /// Where its clients connect, if its line says so.
+    pub client: Option<(String, u16)>,
 }
 
 impl PeerMember {

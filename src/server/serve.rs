@@ -266,7 +266,11 @@ fn member(
     let last = entries.last().map_or(base, |entry| entry.zxid).epoch();
     let (accepted, current) = match storage.epochs() {
         // A store that was a standalone server's, or was imported (`QuorumPeer#loadDataBase`).
-        (0, 0) => (last, last),
+        (0, 0) => {
+            let java = |name: &str| epoch_of_java(&options.data_dir, name).unwrap_or(0);
+            let current = last.max(java("currentEpoch"));
+            (current.max(java("acceptedEpoch")), current)
+        }
         epochs => epochs,
     };
     let found = zab::Recovered {
@@ -281,6 +285,12 @@ fn member(
         desk: options.desk,
     };
     Member::start(settings, tree, found, now).map_err(|error| ServeError::Data(error.to_string()))
+}
+
+/// What a Java server promised, if this store was made from its files.
+fn epoch_of_java(data_dir: &std::path::Path, name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(data_dir.join("version-2").join(name)).ok()?;
+    text.trim().parse().ok()
 }
 
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.

@@ -2,7 +2,8 @@
 //!
 //! `myid` says which line is this server's (`QuorumPeerConfig#setupMyId`). The text of the membership is what Java
 //! writes (`QuorumMaj#toString`, `QuorumHierarchical#toString`): it travels with notifications and NEWLEADER, and is
-//! the data of `/zookeeper/config`. Its version is 0 as long as there is no reconfiguration.
+//! the data of `/zookeeper/config`. Its version is the suffix of the dynamic file's name, or 0: there is no
+//! reconfiguration here that could change it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,6 +34,7 @@ pub(super) fn ensemble(
     let quorum = quorum(written, members, notes);
     let me = own_number(written, members, data_dir?, notes);
     let (me, quorum) = (me?, quorum?);
+    let version = version(written);
     let kept = |name: &str| written.int(name).max(0) as u64;
     let sync_limit = kept("syncLimit");
     let tick_ms = kept("tickTime");
@@ -43,7 +45,8 @@ pub(super) fn ensemble(
     Some(Ensemble {
         me,
         members: members.all.iter().map(peer).collect(),
-        config_text: text(members),
+        config_text: text(members, version),
+        config_version: version,
         quorum,
         tick_ms,
         init_limit: kept("initLimit"),
@@ -169,11 +172,23 @@ fn peer(member: &Member) -> PeerMember {
         id: ServerId(member.id),
         participant: member.participant,
         addresses: member.addresses.clone(),
+        client: member.client.clone(),
     }
 }
 
+/// `QuorumPeerConfig#getVersionFromFilename`.
+fn version(written: &Written) -> i64 {
+    let suffix = written
+        .text("dynamicConfigFile")
+        .rsplit_once('.')
+        .map(|(_, suffix)| suffix);
+    suffix
+        .and_then(|suffix| i64::from_str_radix(suffix, 16).ok())
+        .unwrap_or(0)
+}
+
 /// Without a line feed at its end.
-fn text(members: &Members) -> String {
+fn text(members: &Members, version: i64) -> String {
     let mut lines: Vec<String> = members.all.iter().map(line).collect();
     lines.sort();
     for (name, group) in &members.groups {
@@ -188,7 +203,7 @@ fn text(members: &Members) -> String {
                 .map(|(id, weight)| format!("weight.{id}={weight}")),
         );
     }
-    lines.push("version=0".into());
+    lines.push(format!("version={version:x}"));
     lines.join("\n")
 }
 

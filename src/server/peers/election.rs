@@ -31,12 +31,14 @@ use crate::wire::frame::Front;
 use crate::zab::{Notification, State, Vote};
 
 /// How often an unsent notification is dialled for, and how long apart: doubled each time up to the last.
-const ATTEMPTS: u32 = 7;
-const AGAIN_MS: u64 = 100;
+const ATTEMPTS: u32 = 12;
+const AGAIN_MS: u64 = 5;
 const AGAIN_MS_MAX: u64 = 2000;
 
-/// How long a larger peer may take to dial back before it is introduced to again.
-const DIAL_BACK_MS: u64 = 1000;
+/// How long a larger peer may take to hang up on who introduced itself, and then to dial back, before it is introduced
+/// to again. Often it has died with connections in its backlog.
+const HANG_UP_MS: u64 = 1000;
+const DIAL_BACK_MS: u64 = 50;
 
 /// Introductions under way at most; more are hung up on.
 const INTRODUCTIONS_MAX: usize = 128;
@@ -59,6 +61,8 @@ struct Peer {
     last: RefCell<Option<Notification>>,
     /// Rung when the slot is filled.
     filled: Notify,
+    /// Rung when there is a new connection.
+    adopted: Notify,
     /// Rung to end the connection that it belongs to.
     current: RefCell<Option<Rc<Notify>>>,
     dialling: Cell<bool>,
@@ -73,6 +77,7 @@ impl Election {
             slot: RefCell::default(),
             last: RefCell::default(),
             filled: Notify::new(),
+            adopted: Notify::new(),
             current: RefCell::default(),
             dialling: Cell::new(false),
         };
@@ -154,12 +159,12 @@ impl Election {
         if peer.id < self.ensemble.me {
             return self.adopt(peer, stream, Vec::new());
         }
-        drop(stream);
-        for _ in 0..DIAL_BACK_MS / 10 {
-            if peer.current.borrow().is_some() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let limit = Duration::from_millis(HANG_UP_MS);
+        let hung_up = tokio::time::timeout(limit, stream.read(&mut [0])).await;
+        if matches!(hung_up, Ok(Ok(_))) && peer.current.borrow().is_none() {
+            // A peer that lives dials back now.
+            let limit = Duration::from_millis(DIAL_BACK_MS);
+            let _ = tokio::time::timeout(limit, peer.adopted.notified()).await;
         }
     }
 
@@ -221,6 +226,7 @@ impl Election {
         if let Some(before) = peer.current.borrow_mut().replace(Rc::clone(&end)) {
             before.notify_one();
         }
+        peer.adopted.notify_waiters();
         let (election, peer) = (Rc::clone(self), Rc::clone(peer));
         tokio::task::spawn_local(async move {
             if peer.slot.borrow().is_none() {

@@ -19,14 +19,14 @@ use tokio::sync::{Notify, mpsc};
 
 use super::snap;
 use super::words::{self, Heard};
-use crate::base::Zxid;
+use crate::base::{ServerId, Zxid};
 use crate::replica::member::{Input, Packet};
 use crate::server::message::ToWriter;
 use crate::server::options::Ensemble;
 use crate::server::shared::Shared;
 use crate::tree::View;
 use crate::wire::quorum::{Front, front};
-use crate::zab::Link;
+use crate::zab::{FromLeader, FromLearner, Link, Message};
 
 /// What a peer may leave unread: above it the connection is closed, and the peer comes back for a snapshot.
 const UNSENT_BYTES_MAX: usize = 512 << 20;
@@ -61,6 +61,10 @@ pub struct Wire {
     closed: Cell<bool>,
     /// What the last PING from the leader said, for the answer.
     pinged: Cell<i64>,
+    /// A learner's number and whether it only observes, once it has said so.
+    pub learner: Cell<Option<(ServerId, bool)>>,
+    /// A learner was told UPTODATE.
+    pub synced: Cell<bool>,
 }
 
 /// Something to be sent.
@@ -92,6 +96,8 @@ impl Wire {
             over: Notify::new(),
             closed: Cell::new(false),
             pinged: Cell::new(0),
+            learner: Cell::new(None),
+            synced: Cell::new(false),
         });
         let (reader, writer) = stream.into_split();
         let task = Rc::clone(&wire);
@@ -125,8 +131,10 @@ impl Wire {
         match packet {
             Packet::Snap(zxid, view) => self.send_snapshot(zxid, view),
             packet => {
-                let config = &self.ensemble.config_text;
-                self.put(|out| words::append(out, packet, config, self.pinged.get()));
+                if let Packet::Zab(Message::FromLeader(FromLeader::UpToDate)) = packet {
+                    self.synced.set(true);
+                }
+                self.put(|out| words::append(out, packet, &self.ensemble, self.pinged.get()));
             }
         }
         self.filled.notify_one();
@@ -251,8 +259,12 @@ impl Wire {
                 Heard::Nothing => {}
                 Heard::Snap(zxid) => snap = Some(zxid),
                 Heard::Inputs(inputs) => {
-                    if let Some(Input::FromLeader(_, crate::zab::FromLeader::Ping(zxid))) = inputs.last() {
-                        self.pinged.set(zxid.0 as i64);
+                    match inputs.last() {
+                        Some(Input::FromLeader(_, FromLeader::Ping(zxid))) => self.pinged.set(zxid.0 as i64),
+                        Some(Input::FromLearner(_, FromLearner::Info { server, observer, .. })) => {
+                            self.learner.set(Some((*server, *observer)));
+                        }
+                        _ => {}
                     }
                     inputs
                         .into_iter()

@@ -25,7 +25,7 @@ use self::link::{Side, Wire};
 use crate::base::ServerId;
 use crate::io::{PeerListener, peer};
 use crate::replica::member::{Input, Packet};
-use crate::server::message::ToWriter;
+use crate::server::message::{LearnerReport, ToWriter};
 use crate::server::options::Ensemble;
 use crate::server::shared::Shared;
 use crate::zab::{Link, Notification, State};
@@ -180,6 +180,19 @@ impl Peers {
     /// A connection that ended by itself is forgotten.
     pub fn forget(&self, link: Link) {
         self.wires.borrow_mut().remove(&link);
+    }
+
+    /// The learners that are connected, each with whether it was told that it is in step.
+    pub fn learners(&self) -> Vec<(LearnerReport, bool)> {
+        let wires = self.wires.borrow();
+        let learner = |wire: &Rc<Wire>| {
+            let (server, observer) = wire.learner.get()?;
+            let from = wire.from;
+            Some((LearnerReport { server, observer, from }, wire.synced.get()))
+        };
+        let mut learners: Vec<_> = wires.values().filter_map(learner).collect();
+        learners.sort_by_key(|(learner, _)| learner.server);
+        learners
     }
 
     /// The other end's address, for people.

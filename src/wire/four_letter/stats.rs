@@ -21,6 +21,8 @@ pub struct ServerLines {
     /// `standalone`, `leader`, `follower`, `observer` or `read-only`.
     pub mode: &'static str,
     pub nodes: u64,
+    /// A leader's: bytes of the last proposal, the smallest, the largest; −1 before the first.
+    pub proposals: Option<[i64; 3]>,
 }
 
 /// One connection in `stat` and `cons`.
@@ -101,6 +103,7 @@ fn append_counts(out: &mut String, lines: &ServerLines) {
         zxid,
         mode,
         nodes,
+        proposals,
     } = lines;
     let (min, average, max) = (latency.min(), java_double(latency.average()), latency.max());
     let _ = write!(
@@ -114,6 +117,9 @@ fn append_counts(out: &mut String, lines: &ServerLines) {
          Mode: {mode}\n\
          Node count: {nodes}\n"
     );
+    if let Some([last, min, max]) = proposals {
+        let _ = writeln!(out, "Proposal sizes last/min/max: {last}/{min}/{max}");
+    }
 }
 
 fn append_brief(out: &mut String, connection: &Connection) {
@@ -187,6 +193,7 @@ mod tests {
             outstanding: 0,
             zxid: 0x1f,
             mode: "standalone",
+            proposals: None,
             nodes: 5,
         }
     }
