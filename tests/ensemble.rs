@@ -250,6 +250,44 @@ fn whoever_was_away_for_long_gets_a_snapshot() {
     }
 }
 
+/// A leader logs what it proposes before anybody else has it. If nobody else ever does, it is told to forget it.
+#[test]
+fn what_only_a_dead_leader_had_is_forgotten() {
+    let mut ensemble = Ensemble::launch(3, 0, "");
+    for round in 0..3 {
+        let leader = ensemble.wait_serving(&[1, 2, 3]);
+        let others: Vec<usize> = (1..=3).filter(|id| *id != leader).collect();
+        let mut client = Client::open(ensemble.server(leader).client, SESSION_MS);
+        let path = format!("/round{round}");
+        client.create(&path, b"decided", false);
+        others.iter().for_each(|id| ensemble.kill9(*id));
+        for number in 0..5 {
+            client.send_create(&format!("{path}/lost{number}"), &vec![number; 3000]);
+        }
+        std::thread::sleep(Duration::from_millis(150));
+        ensemble.kill9(leader);
+        others.iter().for_each(|id| ensemble.start(*id));
+        ensemble.wait_serving(&others);
+        let mut client = Client::open(ensemble.server(others[0]).client, SESSION_MS);
+        client.create(&format!("{path}/found"), b"", false);
+        assert_eq!(client.children(&path), ["found"]);
+        ensemble.start(leader);
+        ensemble.wait_serving(&[1, 2, 3]);
+        client.reconnect(&[ensemble.server(leader).client]);
+        client.sync();
+        assert_eq!(client.children(&path), ["found"], "{}", ensemble.output(leader));
+        let log = ensemble.output(leader);
+        assert!(log.contains("the log was cut behind what the leader has"), "{log}");
+        // And once more from its disk.
+        ensemble.kill9(leader);
+        ensemble.start(leader);
+        ensemble.wait_serving(&[1, 2, 3]);
+        client.reconnect(&[ensemble.server(leader).client]);
+        client.sync();
+        assert_eq!(client.children(&path), ["found"]);
+    }
+}
+
 #[test]
 fn a_server_that_is_behind_refuses_a_client_that_is_ahead() {
     let ensemble = Ensemble::launch(3, 0, "");
@@ -412,6 +450,37 @@ fn words_tell_what_each_server_is() {
     ] {
         assert!(log.contains(line), "{log}");
     }
+}
+
+/// Who asked for it may read while there is no leader, and nothing else (`readonlymode.enabled`).
+#[test]
+fn a_minority_lets_those_read_who_asked_for_it() {
+    let mut ensemble = Ensemble::prepare(3, 0, "");
+    ensemble.flags("-Dreadonlymode.enabled=true");
+    (1..=3).for_each(|id| ensemble.start(id));
+    let leader = ensemble.wait_serving(&[1, 2, 3]);
+    let mut client = Client::open(ensemble.server(leader).client, SESSION_MS);
+    client.create("/a", b"1", false);
+    let stays = leader % 3 + 1;
+    ensemble.kill9(leader);
+    ensemble.kill9(stays % 3 + 1);
+    let address = ensemble.server(stays).client;
+    assert!(wait_until(SOON, || word(address, "isro").as_deref() == Some("ro")));
+    let srvr = word(address, "srvr").unwrap();
+    assert!(
+        srvr.contains("READ-ONLY mode") && srvr.contains("Mode: read-only"),
+        "{srvr}"
+    );
+    assert!(!client.connect(address), "a session of the ensemble waits for a leader");
+    let mut reader = Client::open_read_only(address, SESSION_MS);
+    assert_eq!(reader.get("/a"), Some(b"1".to_vec()));
+    assert_eq!(reader.try_set_error("/a", b"2"), -119);
+    reader.close();
+    ensemble.start(leader);
+    ensemble.wait_serving(&[stays, leader]);
+    assert_eq!(word(address, "isro").as_deref(), Some("rw"));
+    client.reconnect(&[address]);
+    client.set("/a", b"2");
 }
 
 /// The three samples, on other ports, each started with one command from the same directory.

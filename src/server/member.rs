@@ -30,6 +30,9 @@ use crate::replica::{Now, Origin};
 use crate::wire::four_letter::Summary;
 use crate::zab::{Event, How, Mark, Serving, State};
 
+/// How long a server looks for a leader before it serves those who only want to read.
+const READ_ONLY_AFTER_MS: u64 = 2000;
+
 /// What the loop owns.
 pub struct Host {
     shared: Arc<Shared>,
@@ -49,6 +52,8 @@ pub struct Host {
 /// What a member counts beside what a standalone server does.
 struct Counts {
     looking: u64,
+    /// When the last election began.
+    looking_ms: u64,
     /// Proposed here, or received.
     proposals: u64,
     received: u64,
@@ -74,6 +79,7 @@ impl Counts {
         let now = Instant::now();
         Counts {
             looking: 0,
+            looking_ms: 0,
             proposals: 0,
             received: 0,
             commits: 0,
@@ -167,7 +173,11 @@ impl Host {
             }
             self.member.reclaim(RECLAIM_MIN + self.member.retired() / RECLAIM_SHARE);
             if self.shared.writer.is_empty() {
-                let due = self.shared.clock.at(self.member.deadline_ms(self.shared.clock.ms()));
+                let due_ms = self.member.deadline_ms(self.shared.clock.ms());
+                let due = self
+                    .shared
+                    .clock
+                    .at(due_ms.min(self.read_only_due_ms().unwrap_or(u64::MAX)));
                 let wait = due
                     .saturating_duration_since(Instant::now())
                     .max(Duration::from_millis(1));
@@ -286,6 +296,17 @@ impl Host {
         if self.trigger.is_due_again(now.ms) {
             self.snapshot();
         }
+        if self.read_only_due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            self.shared.set_mode(Mode::ReadOnly, true);
+            tracing::warn!("no leader for a while: who only wants to read is served, from what this server has");
+        }
+    }
+
+    /// When reading clients are to be served without a leader (`QuorumPeer#run`, LOOKING).
+    fn read_only_due_ms(&self) -> Option<u64> {
+        let looks = self.shared.mode() == Mode::Nobody && self.member.node().state() == State::Looking;
+        let after_ms = READ_ONLY_AFTER_MS.max(self.ensemble.tick_ms);
+        (looks && self.shared.options.read_only_mode).then_some(self.counts.looking_ms + after_ms)
     }
 
     /// Does what the member wants, in its order.
@@ -342,7 +363,12 @@ impl Host {
             }
         }
         publish::ring(&self.shared, wake);
-        self.peers.set_state(self.member.node().state());
+        let state = self.member.node().state();
+        self.peers.set_state(state);
+        if state != State::Looking && self.shared.mode() == Mode::ReadOnly {
+            self.shared.set_mode(Mode::Nobody, false);
+            self.tell_all(|| ToCore::HangUp);
+        }
     }
 
     fn tell(&self, origin: Origin, message: ToCore) {
@@ -365,8 +391,10 @@ impl Host {
             Mode::Leader => self.ensemble.leader_serves,
             _ => true,
         };
+        // Who only reads without a leader has a session that nobody else knows.
+        let was_read_only = self.shared.mode() == Mode::ReadOnly;
         self.shared.set_mode(mode, welcome);
-        if !welcome {
+        if !welcome || was_read_only {
             self.tell_all(|| ToCore::HangUp);
         }
         let now = Instant::now();
@@ -390,6 +418,7 @@ impl Host {
         match event {
             Event::Looking { .. } => {
                 counts.looking += 1;
+                counts.looking_ms = self.shared.clock.ms();
                 counts.leader = None;
             }
             Event::Elected { vote, took_ms, .. } => {

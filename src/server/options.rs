@@ -119,6 +119,10 @@ pub struct Ensemble {
     pub leader_serves: bool,
     /// `multiAddress.enabled`.
     pub several: bool,
+    /// `db.autocreate`: an empty directory is taken for a new ensemble's.
+    pub trust_empty: bool,
+    /// `commitLogCount`.
+    pub kept_count: usize,
     /// `fastleader.minNotificationInterval` and `maxNotificationInterval`.
     pub notification_ms: (u64, u64),
 }
@@ -169,6 +173,7 @@ impl Ensemble {
             sync_limit: self.sync_limit,
             notification_ms_min: self.notification_ms.0,
             notification_ms_max: self.notification_ms.1,
+            kept_count: self.kept_count,
             ..zab::Settings::new(self.me, self.quorum.clone())
         }
     }

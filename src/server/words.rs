@@ -115,7 +115,10 @@ impl Core {
         }
         match word {
             Word::Ruok => out.push_str("imok"),
-            Word::Isro => out.push_str("rw"),
+            Word::Isro => out.push_str(match self.shared.mode() {
+                Mode::ReadOnly => "ro",
+                _ => "rw",
+            }),
             Word::Gtmk | Word::Stmk => out = self.shared.trace_mask.load(Ordering::Relaxed).to_string(),
             Word::Srvr => {
                 let (reports, member) = (self.ask(NUMBERS).await, self.ask_member().await);

@@ -28,6 +28,7 @@ pub struct Server {
 /// Servers 1 to n; those behind the voters are observers.
 pub struct Ensemble {
     pub servers: Vec<Server>,
+    flags: String,
     _directory: TempDir,
 }
 
@@ -80,8 +81,14 @@ impl Ensemble {
         }
         Ensemble {
             servers,
+            flags: String::new(),
             _directory: directory,
         }
+    }
+
+    /// What ZooKeeper only takes from the JVM.
+    pub fn flags(&mut self, flags: &str) {
+        self.flags = flags.into();
     }
 
     pub fn server(&self, id: usize) -> &Server {
@@ -97,6 +104,7 @@ impl Ensemble {
         let server = &mut self.servers[id - 1];
         assert!(server.process.is_none(), "server {id} runs already");
         let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
+        command.env("SERVER_JVMFLAGS", &self.flags);
         command.arg("start-foreground").arg(server.directory.join("zoo.cfg"));
         server.process = Some(Process::spawn(&mut command, &server.directory.join("output.log")));
     }
@@ -217,6 +225,29 @@ impl Client {
         client
     }
 
+    /// A session of a server without a leader.
+    #[track_caller]
+    pub fn open_read_only(address: SocketAddr, timeout_ms: i32) -> Client {
+        let attach = Attach {
+            timeout_ms,
+            read_only: Some(true),
+            ..Attach::default()
+        };
+        let (connection, opened) = RawClient::open(address, &attach);
+        assert_eq!(opened.read_only, Some(true));
+        Client {
+            connection: Some(connection),
+            attach,
+            xid: 0,
+            events: Vec::new(),
+        }
+    }
+
+    /// The error of a write.
+    pub fn try_set_error(&mut self, path: &str, data: &[u8]) -> i32 {
+        self.call(SET_DATA, &Out::new().string(path).buffer(data).int(-1).0).err
+    }
+
     pub fn session(&self) -> i64 {
         self.attach.session
     }
@@ -285,6 +316,13 @@ impl Client {
     pub fn create(&mut self, path: &str, data: &[u8], ephemeral: bool) {
         let reply = self.call(CREATE, &create(path, data, ephemeral));
         assert_eq!(reply.err, 0, "create {path}");
+    }
+
+    /// Asks for a node and does not wait for the answer.
+    pub fn send_create(&mut self, path: &str, data: &[u8]) {
+        self.xid += 1;
+        let connection = self.connection.as_mut().expect("a connection");
+        connection.send(self.xid, CREATE, &create(path, data, false));
     }
 
     #[track_caller]

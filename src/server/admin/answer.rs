@@ -12,6 +12,7 @@ use super::command::Command;
 use super::json::{Fields, Json};
 use crate::server::core::Core;
 use crate::server::host;
+use crate::server::shared::Mode;
 use crate::server::words::{self, CONNECTIONS, NUMBERS};
 use crate::wire::four_letter::{Connection, Monitor, Served, VERSION, environment_entries, java_double, java_socket};
 
@@ -66,7 +67,7 @@ impl Core {
                 let file = admin.map_or(Json::Null, |admin| Json::text(&admin.file));
                 vec![field("initial_configuration", file)]
             }
-            Command::IsReadOnly => vec![field("read_only", Json::Bool(false))],
+            Command::IsReadOnly => vec![field("read_only", Json::Bool(self.shared.mode() == Mode::ReadOnly))],
             Command::LastSnapshot => last_snapshot(&self.shared.opened.data_path),
             Command::Leader => self.leader().await,
             Command::Monitor => match self.ask_writer().await {
@@ -180,7 +181,7 @@ impl Core {
         ];
         let mut fields = vec![
             field("version", Json::text(VERSION)),
-            field("read_only", Json::Bool(false)),
+            field("read_only", Json::Bool(self.shared.mode() == Mode::ReadOnly)),
             field("server_stats", Json::Map(stats)),
             field("client_response", sizes),
         ];

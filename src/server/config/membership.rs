@@ -31,6 +31,7 @@ pub(super) fn ensemble(
         return None;
     }
     limits(written, notes);
+    unbuilt(written, notes);
     let quorum = quorum(written, members, notes);
     let me = own_number(written, members, data_dir?, notes);
     let (me, quorum) = (me?, quorum?);
@@ -58,6 +59,9 @@ pub(super) fn ensemble(
         keep_alive: written.is("tcpKeepAlive"),
         leader_serves: written.text("leaderServes") != "no",
         several: written.is("multiAddress.enabled"),
+        trust_empty: written.is("db.autocreate"),
+        // `ZKDatabase#commitLogCount`: never fewer.
+        kept_count: kept("commitLogCount").max(500) as usize,
         notification_ms: (
             kept("fastleader.minNotificationInterval").max(1),
             kept("fastleader.maxNotificationInterval").max(1),
@@ -76,6 +80,37 @@ fn limits(written: &Written, notes: &mut Notes) {
         } else if written.int(name) <= 0 {
             notes.problem(format!("{}: must be 1 or more", written.at(name)));
         }
+    }
+}
+
+/// What would mean something in an ensemble of Java servers.
+fn unbuilt(written: &Written, notes: &mut Notes) {
+    const NO_EFFECT: [&str; 11] = [
+        "connectToLearnerMasterLimit",
+        "syncEnabled",
+        "observerMasterPort",
+        "leader.maxTimeToWaitForEpoch",
+        "leader.maxConcurrentSnapSyncs",
+        "leader.maxConcurrentDiffSyncs",
+        "observer.reconnectDelayMs",
+        "observer.election.DelayMs",
+        "multiAddress.reachabilityCheckTimeoutMs",
+        "multiAddress.reachabilityCheckEnabled",
+        "quorum.cnxn.threads.size",
+    ];
+    let set = |name: &&str| {
+        written
+            .get(name)
+            .is_some_and(|setting| !setting.key.is_default(&setting.value))
+    };
+    for name in NO_EFFECT.iter().filter(set) {
+        notes.warn(format!("{} has no effect: it is not built yet", written.at(name)));
+    }
+    if set(&"oraclePath") {
+        notes.problem(format!(
+            "{}: an oracle for two voters is not built yet",
+            written.at("oraclePath")
+        ));
     }
 }
 
@@ -116,6 +151,16 @@ fn own_number(written: &Written, members: &Members, data_dir: &Path, notes: &mut
             path.display()
         ));
         return None;
+    }
+    let line_says = members.get(id).is_some_and(|member| member.participant);
+    let key = written
+        .get("peerType")
+        .map(|setting| setting.value.eq_ignore_ascii_case("participant"));
+    if key.is_some_and(|participant| participant != line_says) {
+        notes.warn(format!(
+            "{}: the line server.{id} says something else, and counts",
+            written.at("peerType")
+        ));
     }
     Some(ServerId(id))
 }

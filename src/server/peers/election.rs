@@ -8,7 +8,7 @@
 //! A refused dial says that the peer is down, and is told at once, so that an election does not wait for the dead.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ const AGAIN_MS_MAX: u64 = 2000;
 const HANG_UP_MS: u64 = 1000;
 const DIAL_BACK_MS: u64 = 50;
 
-/// Introductions under way at most; more are hung up on.
+/// Introductions under way at most; of more, the oldest is hung up on: who lives has long said who it is.
 const INTRODUCTIONS_MAX: usize = 128;
 
 /// All peers' connections.
@@ -48,7 +48,8 @@ pub struct Election {
     shared: Arc<Shared>,
     ensemble: Arc<Ensemble>,
     peers: BTreeMap<ServerId, Rc<Peer>>,
-    introductions: Cell<usize>,
+    /// Each is rung to end it.
+    introductions: RefCell<VecDeque<Rc<Notify>>>,
     grumble: Grumble,
 }
 
@@ -87,7 +88,7 @@ impl Election {
             shared,
             ensemble,
             peers,
-            introductions: Cell::new(0),
+            introductions: RefCell::default(),
             grumble,
         })
     }
@@ -111,6 +112,15 @@ impl Election {
         peer.filled.notify_one();
         if peer.current.borrow().is_none() {
             self.dial(peer);
+        }
+    }
+
+    /// The election is over here: what was said in it and has not left would only mislead who comes later.
+    pub fn settle(&self) {
+        let of_election = |notification: &mut Notification| notification.state == State::Looking;
+        for peer in self.peers.values() {
+            peer.slot.borrow_mut().take_if(of_election);
+            peer.last.borrow_mut().take_if(of_election);
         }
     }
 
@@ -182,21 +192,28 @@ impl Election {
     }
 
     fn accepted(self: &Rc<Election>, stream: TcpStream, from: SocketAddr) {
-        if self.introductions.get() >= INTRODUCTIONS_MAX {
-            return self
-                .grumble
-                .say(from.ip(), &"too many others have not said who they are");
+        let end = Rc::new(Notify::new());
+        let mut introductions = self.introductions.borrow_mut();
+        if introductions.len() >= INTRODUCTIONS_MAX
+            && let Some(oldest) = introductions.pop_front()
+        {
+            oldest.notify_one();
         }
-        self.introductions.set(self.introductions.get() + 1);
+        introductions.push_back(Rc::clone(&end));
         let election = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let limit = Duration::from_millis(election.ensemble.introduction_ms);
-            let read = tokio::time::timeout(limit, introduced(stream)).await;
-            election.introductions.set(election.introductions.get() - 1);
+            let read = tokio::select! {
+                read = introduced(stream) => read,
+                () = tokio::time::sleep(limit) => Err("it does not say who it is".into()),
+                () = end.notified() => Err("it does not say who it is, and others come".into()),
+            };
+            let mut introductions = election.introductions.borrow_mut();
+            introductions.retain(|other| !Rc::ptr_eq(other, &end));
+            drop(introductions);
             match read {
-                Ok(Ok((stream, message, rest))) => election.met(stream, from, &message, rest),
-                Ok(Err(why)) => election.grumble.say(from.ip(), &why),
-                Err(_) => election.grumble.say(from.ip(), &"it does not say who it is"),
+                Ok((stream, message, rest)) => election.met(stream, from, &message, rest),
+                Err(why) => election.grumble.say(from.ip(), &why),
             }
         });
     }

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +34,9 @@ const UNSENT_BYTES_MAX: usize = 512 << 20;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
+
+/// The first buffer: an introduction fits.
+const FIRST_BYTES: usize = 4 << 10;
 
 /// Which end of the connection this server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,9 @@ pub struct Wire {
     pub learner: Cell<Option<(ServerId, bool)>>,
     /// A learner was told UPTODATE.
     pub synced: Cell<bool>,
+    /// Bytes that left, and since when.
+    sent: Cell<u64>,
+    begun: Instant,
 }
 
 /// Something to be sent.
@@ -98,6 +105,8 @@ impl Wire {
             pinged: Cell::new(0),
             learner: Cell::new(None),
             synced: Cell::new(false),
+            sent: Cell::new(0),
+            begun: Instant::now(),
         });
         let (reader, writer) = stream.into_split();
         let task = Rc::clone(&wire);
@@ -117,6 +126,11 @@ impl Wire {
         wire
     }
 
+    /// Whether a learner is at the other end that has not said who it is.
+    pub fn is_unknown(&self) -> bool {
+        self.side == Side::Leader && self.learner.get().is_none()
+    }
+
     /// Nothing more is sent or heard.
     pub fn close(&self) {
         self.closed.set(true);
@@ -133,6 +147,9 @@ impl Wire {
             packet => {
                 if let Packet::Zab(Message::FromLeader(FromLeader::UpToDate)) = packet {
                     self.synced.set(true);
+                    let (server, bytes) = (self.learner.get().map_or(-1, |(id, _)| id.0), self.sent.get());
+                    let ms = self.begun.elapsed().as_millis() as u64;
+                    tracing::info!(server, bytes, ms, "a learner is in step");
                 }
                 self.put(|out| words::append(out, packet, &self.ensemble, self.pinged.get()));
             }
@@ -181,6 +198,7 @@ impl Wire {
                 Some(Piece::Bytes(bytes)) => {
                     let sent = writer.write_all(&bytes).await;
                     self.unsent.set(self.unsent.get() - bytes.len());
+                    self.sent.set(self.sent.get() + bytes.len() as u64);
                     sent
                 }
                 Some(Piece::Stream(stream)) => self.tell_stream(&mut writer, stream).await,
@@ -200,6 +218,7 @@ impl Wire {
         while let Some(chunk) = stream.recv().await {
             // An empty chunk says that all of it was there.
             whole = chunk.is_empty();
+            self.sent.set(self.sent.get() + chunk.len() as u64);
             writer.write_all(&chunk).await?;
         }
         match whole {
@@ -209,7 +228,7 @@ impl Wire {
     }
 
     async fn hear(&self, mut reader: OwnedReadHalf) -> String {
-        let mut buffer = Vec::with_capacity(READ_BYTES);
+        let mut buffer = Vec::with_capacity(FIRST_BYTES);
         loop {
             match self.take(&mut buffer) {
                 Ok(None) => {}
@@ -227,7 +246,7 @@ impl Wire {
                 }
                 Err(why) => return why,
             }
-            if buffer.capacity() - buffer.len() < READ_BYTES / 2 {
+            if !self.is_unknown() && buffer.capacity() - buffer.len() < READ_BYTES / 2 {
                 buffer.reserve(READ_BYTES);
             }
             match reader.read_buf(&mut buffer).await {
@@ -261,6 +280,12 @@ impl Wire {
                 Heard::Inputs(inputs) => {
                     match inputs.last() {
                         Some(Input::FromLeader(_, FromLeader::Ping(zxid))) => self.pinged.set(zxid.0 as i64),
+                        Some(Input::FromLeader(_, FromLeader::Diff(zxid))) => {
+                            tracing::info!(leader = %self.from, %zxid, "the leader sends DIFF: only what is missing");
+                        }
+                        Some(Input::FromLeader(_, FromLeader::Trunc(zxid))) => {
+                            tracing::info!(leader = %self.from, %zxid, "the leader sends TRUNC: what follows is to be forgotten");
+                        }
                         Some(Input::FromLearner(_, FromLearner::Info { server, observer, .. })) => {
                             self.learner.set(Some((*server, *observer)));
                         }

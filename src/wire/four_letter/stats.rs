@@ -61,13 +61,13 @@ pub struct Served {
 
 /// The answer to `srvr`.
 pub fn append_server(out: &mut String, lines: &ServerLines) {
-    append_version(out);
+    append_version(out, lines);
     append_counts(out, lines);
 }
 
 /// The answer to `stat`.
 pub fn append_stat(out: &mut String, connections: &[Connection], lines: &ServerLines) {
-    append_version(out);
+    append_version(out, lines);
     out.push_str("Clients:\n");
     for connection in connections {
         append_brief(out, connection);
@@ -89,8 +89,11 @@ pub fn append_connections(out: &mut String, connections: &[Connection]) {
     out.push('\n');
 }
 
-fn append_version(out: &mut String) {
+fn append_version(out: &mut String, lines: &ServerLines) {
     let _ = writeln!(out, "Zookeeper version: {VERSION}");
+    if lines.mode == "read-only" {
+        out.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
 }
 
 fn append_counts(out: &mut String, lines: &ServerLines) {
