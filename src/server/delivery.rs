@@ -15,7 +15,7 @@ use crate::tree::acl::authorize;
 use crate::tree::apply::{Fired, What};
 use crate::wire::acl::{Acl, READ};
 use crate::wire::event::{self, EventType};
-use crate::wire::reply::WriteReply;
+use crate::wire::reply::{ReplyHeader, WriteReply};
 
 /// The connections that a batch has touched, each once however much it is told.
 struct Touched {
@@ -141,6 +141,14 @@ impl Core {
                 touched.note(&conn);
             }
             Answer::Expired => conn.abort(),
+            Answer::Synced { xid, path } => {
+                self.answered(&conn);
+                let sync = conn.write_answered();
+                let header = ReplyHeader { xid, zxid, err: 0 };
+                let bytes = header.append(&mut conn.out.borrow_mut(), |w| w.raw(&path));
+                self.done(&conn, xid, zxid, bytes, sync);
+                touched.note(&conn);
+            }
         }
     }
 

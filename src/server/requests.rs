@@ -9,6 +9,7 @@ use super::body::{Body, Keeper};
 use super::conn::{Conn, InFlight, Stage, Waiting};
 use super::core::Core;
 use super::message::ToWriter;
+use super::shared::Mode;
 use super::stats::Done;
 use crate::base::limits::CONNECT_BYTES_MAX;
 use crate::replica::WriteRequest;
@@ -96,7 +97,12 @@ impl Core {
             return conn.set_stage(Stage::Ending);
         }
         let body = Body::new(body, keeper);
-        match op.filter(|op| is_write(*op) && Request::read(*op, &body).is_ok()) {
+        if self.shared.options.ensemble.is_some() && self.shared.mode() == Mode::ReadOnly {
+            return self.request_read_only(conn, header.xid, op, &body, read_ms);
+        }
+        // A member's sync goes to its leader.
+        let is_asked = |op| is_write(op) || op == Op::Sync && self.shared.options.ensemble.is_some();
+        match op.filter(|op| is_asked(*op) && Request::read(*op, &body).is_ok()) {
             Some(op) => self.send_write(conn, header.xid, InFlight { op, read_ms }, body.keep(), conn.ids()),
             // What does not decode too: answered at once, its error would overtake the answers before it.
             None if conn.must_queue() => {
@@ -111,6 +117,21 @@ impl Core {
                 })
             }
             None => conn.with_ids(|ids| self.handle(conn, header.xid, op, &body, ids, read_ms)),
+        }
+    }
+
+    /// Without a leader nothing is written, and nothing waits.
+    fn request_read_only(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], read_ms: u64) {
+        match op {
+            Some(Op::CloseSession) => {
+                let zxid = self.view.borrow().totals().zxid.0 as i64;
+                self.reply_header(conn, xid, zxid, 0);
+                conn.set_stage(Stage::Ending);
+            }
+            Some(op) if is_write(op) || op == Op::Sync => {
+                self.reply_error(conn, xid, ErrorCode::NotReadOnly, InFlight { op, read_ms });
+            }
+            op => conn.with_ids(|ids| self.handle(conn, xid, op, body, ids, read_ms)),
         }
     }
 
