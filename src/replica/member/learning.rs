@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::super::desk::Now;
 use super::super::input::{Answer, Answered, Origin, WriteRequest};
-use super::super::role::{CREATE_SESSION, Decoded};
+use super::super::role::{CREATE_SESSION, Decoded, is_moved};
 use super::super::session::Heart;
 use super::{Member, Output, Packet, request};
 use crate::wire::quorum::Touch;
@@ -350,10 +350,4 @@ impl Learning {
             What::Close | What::Write => Answer::Reply { xid, reply },
         }
     }
-}
-
-/// The session is on another server: its connection here ends, or the client would follow both.
-fn is_moved(reply: &WriteReply) -> bool {
-    use crate::wire::error::ErrorCode;
-    matches!(reply, WriteReply::Error(ErrorCode::SessionMoved))
 }
