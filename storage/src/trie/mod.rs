@@ -420,6 +420,8 @@ impl Trie {
     /// version must not be one that the head has gone back from before: it is on no way to the head.
     pub fn return_to(&mut self, reader: &Reader) {
         assert_eq!(reader.shared.id, self.shared.id, "a reader of another trie");
+        // What a frozen reader alone keeps has left `retired`, and would be freed with it.
+        assert!(!reader.pin.is_frozen(), "a frozen reader is no way back");
         assert!(self.made.is_none(), "a checkpoint is closed before the head goes back");
         let then = reader.pin.generation();
         let is_left = |(from, to): &(u64, u64)| *from < then && then <= *to;
