@@ -67,6 +67,8 @@ struct Peer {
     /// Rung to end the connection that it belongs to.
     current: RefCell<Option<Rc<Notify>>>,
     dialling: Cell<bool>,
+    /// Rung to dial again at once.
+    hurry: Notify,
 }
 
 impl Election {
@@ -81,6 +83,7 @@ impl Election {
             adopted: Notify::new(),
             current: RefCell::default(),
             dialling: Cell::new(false),
+            hurry: Notify::new(),
         };
         let peers = others.map(|member| (member.id, Rc::new(peer(member.id)))).collect();
         let grumble = Grumble::new("election port", shared.clock);
@@ -127,18 +130,22 @@ impl Election {
     /// Dials until the slot is empty, or for so many times.
     fn dial(self: &Rc<Election>, peer: &Rc<Peer>) {
         if peer.dialling.replace(true) {
-            return;
+            // It may be asleep between two attempts, and an election waits for its answer.
+            return peer.hurry.notify_one();
         }
         let (election, peer) = (Rc::clone(self), Rc::clone(peer));
         tokio::task::spawn_local(async move {
-            let mut wait_ms = AGAIN_MS;
-            for _ in 0..ATTEMPTS {
+            let (mut wait_ms, mut attempts) = (AGAIN_MS, 0);
+            while attempts < ATTEMPTS {
+                attempts += 1;
                 election.dial_once(&peer).await;
                 if peer.current.borrow().is_some() || peer.slot.borrow().is_none() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                wait_ms = (wait_ms * 2).min(AGAIN_MS_MAX);
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(wait_ms)) => wait_ms = (wait_ms * 2).min(AGAIN_MS_MAX),
+                    () = peer.hurry.notified() => (wait_ms, attempts) = (AGAIN_MS, 0),
+                }
                 if peer.current.borrow().is_some() {
                     break;
                 }
