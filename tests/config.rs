@@ -108,6 +108,9 @@ fn every_default_is_a_value_of_its_kind() {
 /// A value that asks for something, whatever the key.
 fn other_value(key: &keys::Key) -> &'static str {
     use keys::Kind::*;
+    if key.name == "group.X" {
+        return "1:2:3";
+    }
     match key.kind {
         Int(min, max) => ["7", "2181", "3", "-1"]
             .into_iter()
@@ -259,7 +262,7 @@ fn bad_values_name_file_line_key_value_and_what_is_allowed() {
     check(
         "ringkeeper.color=1",
         &[
-            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.segmentMegabytes, ringkeeper.lowWaterMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.retainHours, ringkeeper.retainMegabytes, ringkeeper.log",
+            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.pinCores, ringkeeper.segmentMegabytes, ringkeeper.lowWaterMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.retainHours, ringkeeper.retainMegabytes, ringkeeper.log",
         ],
     );
     check(
@@ -300,10 +303,8 @@ fn keys_that_do_not_go_together() {
         &["zoo.cfg: observers need a quorum of participants"],
     );
     check(
-        "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2",
-        &[
-            "zoo.cfg: 3 servers are named, but ensembles are not built yet; a standalone server has no server.N lines, or one and standaloneEnabled=true",
-        ],
+        "server.1=a:1:2\nserver.2=b:1:2:observer",
+        &["zoo.cfg: observers need a quorum of participants"],
     );
     check(
         "server.1=a:1:1",
@@ -439,7 +440,7 @@ fn what_the_server_is_told() {
                extendedTypesEnabled=TRUE\nenforceQuota=true\nskipACL=yes\nglobalOutstandingLimit=9\nmaxBatchSize=3\n\
                nio.sessionlessCnxnTimeout=77\n4lw.commands.whitelist=ruok, stat\nclientPortListenBacklog=12\n\
                clientTcpKeepAlive=true\ndigest.enabled=false\nreconfigEnabled=true\npreAllocSize=2048\n\
-               DigestAuthenticationProvider.superDigest=super:x\nringkeeper.cores=3\nringkeeper.engine=epoll\n\
+               DigestAuthenticationProvider.superDigest=super:x\nringkeeper.cores=3\nringkeeper.pinCores=true\nringkeeper.engine=epoll\n\
                ringkeeper.lowWaterMegabytes=7\nringkeeper.snapshotBytesPerSecond=1000\nenforce.auth.enabled=true\nenforce.auth.schemes=digest , ip\n";
     let options = loaded(all).options;
     assert_eq!(options.listen.to_string(), "127.0.0.1:2181");
@@ -468,7 +469,10 @@ fn what_the_server_is_told() {
         (options.backlog, options.shown.backlog, options.keep_alive),
         (12, 12, true)
     );
-    assert_eq!((options.cores, options.engine), (3, Engine::Epoll));
+    assert_eq!(
+        (options.cores, options.pin_cores, options.engine),
+        (3, true, Engine::Epoll)
+    );
     assert_eq!(options.words.as_deref(), Some("ruok, stat"));
     assert_eq!(options.required_schemes, ["digest", "ip"]);
     assert!(options.features.extended_types && !options.features.digest);
@@ -587,6 +591,81 @@ fn the_engine_is_the_one_that_can_be_had() {
         .problems;
     assert_eq!(refused.len(), 1);
     assert!(refused[0].starts_with("zoo.cfg, line 3: ringkeeper.engine=io_uring: the kernel refuses io_uring ("));
+}
+
+#[test]
+fn several_server_lines_are_an_ensemble() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().display().to_string();
+    let base = format!("dataDir={data}\nclientPort=2181\n");
+    let three = "server.1=a:2888:3888\nserver.2=b:2888:3888;2181\nserver.3=::1:1:2\n".replace("::1", "[::1]");
+    let limits = "initLimit=10\nsyncLimit=5\n";
+    let problems = |text: &str| load_with(text, &[]).err().expect("refused").problems;
+    let refused = problems(&format!("{base}{three}"));
+    assert_eq!(
+        refused[0],
+        "zoo.cfg: initLimit is not set, and a server of an ensemble needs it"
+    );
+    assert_eq!(
+        refused[1],
+        "zoo.cfg: syncLimit is not set, and a server of an ensemble needs it"
+    );
+    let advice = format!("If it is server 1: mkdir -p {data} && echo 1 > {data}/myid   (the numbers here are 1, 2, 3)");
+    assert!(refused[2].ends_with(&advice), "{}", refused[2]);
+    let myid = |text: &str| std::fs::write(dir.path().join("myid"), text).unwrap();
+    myid("7\n");
+    let refused = problems(&format!("{base}{limits}{three}"));
+    assert!(
+        refused[0].starts_with("zoo.cfg: My id 7 not in the peer list"),
+        "{refused:?}"
+    );
+    myid("256\n");
+    let refused = problems(&format!("{base}{limits}{three}"));
+    assert!(refused[0].ends_with("line 1: 256 is outside 1..255"), "{refused:?}");
+    myid("2\n");
+    let of = |text: &str| {
+        let config = load_with(&format!("{base}{limits}{text}"), &[]);
+        config.unwrap_or_else(|refusal| panic!("{refusal}")).options
+    };
+    let options = of(&three);
+    assert_eq!((options.shown.server_id, options.desk.server_id), (2, 2));
+    let ensemble = options.ensemble.expect("an ensemble");
+    assert_eq!(
+        ensemble.config_text,
+        "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant;0.0.0.0:2181\n\
+         server.3=[::1]:1:2:participant\nversion=0"
+    );
+    assert_eq!(
+        (ensemble.init_limit, ensemble.sync_limit, ensemble.connect_ms),
+        (10, 5, 5000)
+    );
+    assert!(ensemble.leader_serves && !ensemble.everywhere);
+    // Weights and groups, and an observer.
+    let groups = "group.1=1:2\ngroup.2=3\nweight.1=0\nserver.4=d:1:2:observer\nleaderServes=no\ncnxTimeout=7\n";
+    let ensemble = of(&format!("{three}{groups}")).ensemble.expect("an ensemble");
+    assert!(!ensemble.leader_serves && ensemble.connect_ms == 7);
+    assert!(!ensemble.quorum.is_voter(ringkeeper::base::ServerId(4)));
+    assert!(!ensemble.quorum.is_eligible(ringkeeper::base::ServerId(1)));
+    assert!(
+        ensemble
+            .config_text
+            .contains("\ngroup.1=1:2\ngroup.2=3\nweight.1=0\nversion=0")
+    );
+    let refused = problems(&format!("{base}{limits}{three}group.1=1:2\n"));
+    assert_eq!(refused, ["zoo.cfg: Server 3 is not in a group"]);
+    let refused = problems(&format!("{base}{limits}{three}electionAlg=1\n"));
+    assert!(refused[0].contains("electionAlg=1"), "{refused:?}");
+    // The name of a dynamic file ends with the membership's version.
+    let dynamic = dir.path().join("zoo.cfg.dynamic.1a");
+    std::fs::write(&dynamic, &three).unwrap();
+    let ensemble = of(&format!("dynamicConfigFile={}\n", dynamic.display()))
+        .ensemble
+        .expect("an ensemble");
+    assert!(ensemble.config_version == 0x1a && ensemble.config_text.ends_with("version=1a"));
+    // One alone, if it is to be an ensemble.
+    let one = "server.2=b:2888:3888;2181\n";
+    assert!(of(one).ensemble.is_none());
+    assert!(of(&format!("{one}standaloneEnabled=false\n")).ensemble.is_some());
 }
 
 #[test]

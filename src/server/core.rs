@@ -66,18 +66,14 @@ impl Core {
         }
     }
 
-    fn port(&self) -> &super::shared::CorePort {
+    pub(super) fn port(&self) -> &super::shared::CorePort {
         &self.shared.cores[self.index as usize]
     }
 
     /// Empties the inbox up to what is published.
     pub fn turn(self: &Rc<Core>) {
-        let published = self.shared.published();
-        if let Some(batch) = self
-            .held
-            .borrow_mut()
-            .take_if(|batch| batch.version.totals.zxid <= published)
-        {
+        let handed = self.shared.handed();
+        if let Some(batch) = self.held.borrow_mut().take_if(|batch| batch.number <= handed) {
             self.deliver(batch);
         }
         if self.held.borrow().is_some() {
@@ -85,7 +81,7 @@ impl Core {
         }
         while let Some(message) = self.port().inbox.pop() {
             match message {
-                ToCore::Batch(batch) if batch.version.totals.zxid > self.shared.published() => {
+                ToCore::Batch(batch) if batch.number > self.shared.handed() => {
                     // Pushed, not yet published: the writer rings when it is.
                     *self.held.borrow_mut() = Some(batch);
                     return;
@@ -108,6 +104,8 @@ impl Core {
                         conn::displace(&conn);
                     }
                 }
+                ToCore::HangUp => self.hang_up(),
+                ToCore::Replace(view) => self.replace(view),
                 ToCore::Report(want, answer) => drop(answer.send(self.report(want))),
                 ToCore::Admin(command, mask, answer) => {
                     let core = Rc::clone(self);
@@ -147,6 +145,12 @@ impl Core {
                 return tracing::warn!(%peer, %error, "taking over a connection failed");
             }
         };
+        let conn = self.take_on(stream, peer, place);
+        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+    }
+
+    /// A new connection in the list.
+    pub(super) fn take_on(&self, stream: Stream, peer: SocketAddr, place: Place) -> Rc<Conn> {
         self.generation.set(self.generation.get().wrapping_add(1));
         let connection = self.free.borrow_mut().pop().unwrap_or_else(|| {
             let mut connections = self.connections.borrow_mut();
@@ -160,7 +164,7 @@ impl Core {
         };
         let conn = Rc::new(Conn::new(origin, stream, peer, place, &self.shared.clock));
         self.connections.borrow_mut()[connection as usize] = Some(Rc::clone(&conn));
-        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+        conn
     }
 
     /// Forgets a connection: its watches go, its session lives on.
@@ -175,17 +179,40 @@ impl Core {
         self.port().connections.fetch_sub(1, Ordering::Relaxed);
         self.watches.borrow_mut().close(origin.connection);
         self.note_watching();
-        self.shared.outstanding.fetch_sub(conn.outstanding(), Ordering::Relaxed);
-        if let Some(session) = conn.session() {
+        self.port().note_outstanding(-(conn.outstanding() as isize));
+        let session = match self.shared.options.ensemble {
+            None => conn.session(),
+            // A member may still be asking its leader about it.
+            Some(_) => conn.session().or(conn.wanted.get()),
+        };
+        if let Some(session) = session {
             self.shared.writer.send(ToWriter::Detach { origin, session });
         }
+    }
+
+    /// Who has a session, or asked for one, must find another server.
+    fn hang_up(&self) {
+        let connections: Vec<Rc<Conn>> = self.connections.borrow().iter().flatten().cloned().collect();
+        let served = |conn: &&Rc<Conn>| matches!(conn.stage(), Stage::Connecting | Stage::Open);
+        connections.iter().filter(served).for_each(|conn| conn.abort());
+    }
+
+    /// A leader's state takes the place of this server's.
+    fn replace(&self, view: View) {
+        self.hang_up();
+        *self.watches.borrow_mut() = Watches::default();
+        self.note_watching();
+        *self.view.borrow_mut() = view;
     }
 
     /// Tells the writer whether changes must wake this core.
     pub fn note_watching(&self) {
         let watching = !self.watches.borrow().is_empty();
-        // Stored before the view is used for the registration's own answer; the writer looks after it pushed.
-        self.port().watching.store(watching, Ordering::SeqCst);
+        // Stored before the view is used for the registration's own answer; the writer looks after it pushed. Nobody
+        // else stores it, so that the second watch of a core disturbs no one.
+        if self.port().watching.load(Ordering::Relaxed) != watching {
+            self.port().watching.store(watching, Ordering::SeqCst);
+        }
     }
 
     async fn sweep(self: Rc<Core>) {

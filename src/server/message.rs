@@ -4,19 +4,22 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use storage::engine::Room;
-use storage::log::LogWrite;
+use storage::log::{Log, LogWrite};
 use tokio::sync::oneshot;
 
 use super::admin::{command::Command, json::Fields};
 use super::doors::Place;
 use super::metrics::{CoreNumbers, WriterNumbers};
 use super::snapshots::Asked;
+use crate::base::ServerId;
+use crate::replica::member::Input;
 use crate::replica::session::Heart;
 use crate::replica::{Answered, Origin, WriteRequest};
-use crate::tree::Version;
 use crate::tree::apply::Fired;
+use crate::tree::{Version, View};
 use crate::wire::acl::Id;
-use crate::wire::four_letter::Connection;
+use crate::wire::four_letter::{Connection, Summary};
+use crate::zab::Mark;
 
 /// To the writer.
 #[allow(missing_docs)]
@@ -52,6 +55,10 @@ pub enum ToWriter {
     ResetNumbers,
     /// Finish what is in the log and say so.
     Stop(oneshot::Sender<()>),
+    /// Something came from another server of the ensemble.
+    Member(Input),
+    /// A disk operation of a member other than an append is durable; with the log, if it was lent.
+    Stored(Mark, std::io::Result<Option<Box<Log>>>),
 }
 
 /// To a core.
@@ -76,6 +83,10 @@ pub enum ToCore {
     },
     /// A connection must go: its session is elsewhere.
     Displace(Origin),
+    /// Nobody is served any more: every connection with a session ends.
+    HangUp,
+    /// The whole state is another; nobody is served meanwhile.
+    Replace(View),
     /// For the four-letter words.
     Report(Want, oneshot::Sender<CoreReport>),
     /// An admin command, with `set_trace_mask`'s parameter; only the first core gets any.
@@ -90,6 +101,8 @@ pub enum ToCore {
 
 /// What a core is told of a published batch: all that happened, and its own answers.
 pub struct Batch {
+    /// Counted from 1.
+    pub number: u64,
     /// The state afterwards.
     pub version: Version,
     /// What happened, in zxid order; shared by all cores.
@@ -140,4 +153,40 @@ pub struct WriterReport {
     pub numbers: WriterNumbers,
     /// The room on the disks at the last look.
     pub room: Room,
+    /// Of a server of an ensemble.
+    pub member: Option<MemberReport>,
+}
+
+/// What a server of an ensemble tells of it.
+#[derive(Clone, Debug, Default)]
+pub struct MemberReport {
+    /// What it tells its peers that it is doing, and how far it is.
+    pub peer_state: String,
+    /// Whom it has for a leader.
+    pub leader: Option<ServerId>,
+    /// The epoch whose history it has.
+    pub epoch: u32,
+    /// As a leader: those that are connected, each with whether it is in step.
+    pub learners: Vec<(LearnerReport, bool)>,
+    /// As a leader: since when, ms.
+    pub leader_uptime_ms: u64,
+    /// As a leader: bytes of the last proposal, the smallest, the largest; −1 before the first.
+    pub proposals: [i64; 3],
+    /// Transactions whose digest was another here.
+    pub digest_mismatches: u64,
+    /// What it counts, by the names of `mntr`.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Times, by the names of `mntr`.
+    pub times: Vec<(&'static str, Summary)>,
+}
+
+/// A learner that is connected to this leader.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnerReport {
+    /// Its number.
+    pub server: ServerId,
+    /// Whether it only observes.
+    pub observer: bool,
+    /// From where.
+    pub from: SocketAddr,
 }

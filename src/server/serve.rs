@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crossbeam::utils::CachePadded;
 use storage::engine::{Engine as Storage, Report};
 use storage::log::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,18 +12,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::admin;
 use super::core::Core;
 use super::doors::Repeated;
+use super::member::Host;
 use super::message::{ToCore, ToWriter};
-use super::options::Options;
+use super::options::{Ensemble, Options};
+use super::peers::Listeners;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{CorePort, Opened, Shared};
 use super::snapshots;
+use super::socketless::Socketless;
 use super::start::Timed;
 use super::writer::Writer;
+use crate::base::Epoch;
 use crate::io::listen::{self, Bound};
-use crate::io::{Clock, run};
+use crate::io::{Clock, processor, run};
 use crate::replica::Now;
 use crate::replica::Replica;
+use crate::replica::member::{self, Member};
 use crate::replica::recover::Recovery;
+use crate::tree::View;
+use crate::zab;
 
 /// Why a server did not start, or how it ended.
 #[derive(Debug)]
@@ -33,6 +41,8 @@ pub enum ServeError {
     Listen(std::net::SocketAddr, std::io::Error),
     /// The operating system refused something else.
     System(&'static str, std::io::Error),
+    /// An address for other servers cannot be listened on.
+    Peers(String, std::io::Error),
     /// The admin server's address cannot be listened on.
     Admin(std::net::SocketAddr, std::io::Error),
 }
@@ -46,6 +56,11 @@ impl std::fmt::Display for ServeError {
                 "cannot listen on {address}: {error}; is another server running there?"
             ),
             ServeError::System(what, error) => write!(f, "{what}: {error}"),
+            ServeError::Peers(address, error) => write!(
+                f,
+                "cannot listen on {address} for other servers: {error}; it is this server's own server.N line (myid says \
+                 which), and must be an address of this machine that nobody else listens on"
+            ),
             ServeError::Admin(address, error) => write!(
                 f,
                 "cannot listen on {address} for the admin server: {error}; is another server running there? Its port is \
@@ -59,12 +74,38 @@ impl std::fmt::Display for ServeError {
 pub struct Prepared {
     shared: Arc<Shared>,
     storage: Arc<Storage>,
-    replica: Replica,
+    brain: Brain,
     log: Log,
     bound: Bound,
     admin: Option<std::net::TcpListener>,
     /// What was found on the disk.
     pub report: Report,
+}
+
+/// Who decides what is written.
+enum Brain {
+    /// A standalone server.
+    Alone(Box<Replica>),
+    /// One of several, with its two ports.
+    Member(Box<Member>, Listeners),
+}
+
+impl Brain {
+    fn view(&self) -> View {
+        match self {
+            Brain::Alone(replica) => replica.view(),
+            Brain::Member(member, _) => member.view(),
+        }
+    }
+
+    /// Its loop, on the loop that calls this.
+    async fn run(self, shared: Arc<Shared>, storage: Arc<Storage>, log: Log) -> std::io::Result<()> {
+        match self {
+            Brain::Alone(replica) => Writer::new(shared, storage, *replica, log)?.run().await,
+            Brain::Member(member, listeners) => Host::new(shared, storage, *member, log, listeners)?.run().await,
+        }
+        Ok(())
+    }
 }
 
 impl Prepared {
@@ -78,19 +119,32 @@ impl Prepared {
         let admin = admin.transpose()?;
         let clock = Clock::default();
         let seed = u64::from_ne_bytes(random_bytes::<8>().map_err(|error| ServeError::System("/dev/urandom", error))?);
-        let mut timed = Timed::new(Recovery::new(options.features.clone(), seed), clock);
+        let listeners = options.ensemble.as_deref().map(Listeners::bind).transpose();
+        let listeners = listeners.map_err(|(address, error)| ServeError::Peers(address, error))?;
+        let recovery = Recovery::new(options.features.clone(), seed);
+        let recovery = match options.ensemble {
+            None => recovery,
+            Some(_) => recovery.holding_back(HELD_BACK, HELD_BACK_BYTES),
+        };
+        let mut timed = Timed::new(recovery, clock);
         let (storage, log, report) = Storage::open(storage_options(&options), &mut timed)
             .map_err(|error| ServeError::Data(error.to_string()))?;
         let start = timed.numbers();
-        let keys = SessionKeys::open(storage.data_path()).map_err(|error| ServeError::Data(error.to_string()))?;
-        let replica = Replica::new(
-            timed.finish(),
-            options.desk,
-            Now {
-                ms: clock.ms(),
-                wall_ms: clock.wall_ms(),
-            },
-        );
+        let now = Now {
+            ms: clock.ms(),
+            wall_ms: clock.wall_ms(),
+        };
+        let keys = match options.ensemble {
+            None => SessionKeys::open(storage.data_path()).map_err(|error| ServeError::Data(error.to_string()))?,
+            Some(_) => SessionKeys::shared(),
+        };
+        let brain = match (&options.ensemble, listeners) {
+            (Some(ensemble), Some(listeners)) => {
+                let member = member(&options, ensemble, &storage, timed, now)?;
+                Brain::Member(Box::new(member), listeners)
+            }
+            _ => Brain::Alone(Box::new(Replica::new(timed.finish(), options.desk, now))),
+        };
         let opened = Opened {
             data_path: storage.data_path().into(),
             log_path: storage.log_path().into(),
@@ -102,7 +156,7 @@ impl Prepared {
         Ok(Prepared {
             shared,
             storage: Arc::new(storage),
-            replica,
+            brain,
             log,
             bound,
             admin,
@@ -120,13 +174,21 @@ impl Prepared {
         (self.storage.data_path(), self.storage.log_path())
     }
 
+    /// The same server for one connection that is fed by hand; its port is given up.
+    pub fn without_sockets(self) -> std::io::Result<Socketless> {
+        match self.brain {
+            Brain::Alone(replica) => Socketless::new(self.shared, self.storage, *replica, self.log),
+            Brain::Member(..) => Err(std::io::Error::other("a member of an ensemble needs sockets")),
+        }
+    }
+
     /// Serves until SIGTERM or SIGINT. Runs `ready` once both are heeded: who is told that the server is there may
     /// end it in order from then on.
     pub fn serve(self, ready: impl FnOnce() + 'static) -> Result<(), ServeError> {
         let Prepared {
             shared,
             storage,
-            replica,
+            brain,
             log,
             bound,
             admin,
@@ -142,31 +204,36 @@ impl Prepared {
             snapshots::purge_every(interval, weak).map_err(|error| ServeError::System("a thread", error))?;
         }
         let guest = shared.options.cores <= GUEST_CORES_MAX;
+        let (cores, pins) = (shared.options.cores, shared.options.pin_cores);
         for index in 1..shared.options.cores {
-            let (shared, view) = (Arc::clone(&shared), replica.view());
+            let (shared, view) = (Arc::clone(&shared), brain.view());
             spawn(format!("core-{index}"), move || {
+                pin_if(pins, index);
                 run(engine, async move { Core::new(index as u16, shared, view).run().await })
             })?;
         }
-        let view = replica.view();
-        let writer_parts = (Arc::clone(&shared), storage, replica, log);
-        let writer = move || Writer::new(writer_parts.0, writer_parts.1, writer_parts.2, writer_parts.3);
+        let view = brain.view();
+        let writer_shared = Arc::clone(&shared);
+        let writer = move || brain.run(writer_shared, storage, log);
         let mut guest_writer = Some(writer);
         if !guest {
             let writer = guest_writer.take().expect("it is there");
             spawn("writer".into(), move || {
+                pin_if(pins, cores);
                 run(engine, async move {
-                    match writer() {
-                        Ok(writer) => writer.run().await,
-                        Err(error) => fatal("the writer", &error),
+                    if let Err(error) = writer().await {
+                        fatal("the writer", &error);
                     }
                 })
             })?;
         }
         let main = async move {
             if let Some(writer) = guest_writer {
-                let writer = writer()?;
-                tokio::task::spawn_local(writer.run());
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = writer().await {
+                        fatal("the writer", &error);
+                    }
+                });
             }
             let core = Core::new(0, Arc::clone(&shared), view);
             tokio::task::spawn_local(core.run());
@@ -189,14 +256,73 @@ impl Prepared {
             let _ = finished.await;
             Ok::<(), std::io::Error>(())
         };
+        pin_if(pins, 0);
         run(engine, main)
             .and_then(|result| result)
             .map_err(|error| ServeError::System("the first event loop", error))
     }
 }
 
+/// Transactions, and bytes of them, that a member keeps out of its tree at a start: they may have been nobody's but its
+/// own, and its leader may tell it to forget them.
+const HELD_BACK: usize = 1000;
+const HELD_BACK_BYTES: usize = 32 << 20;
+
+/// A member with what the disk holds.
+fn member(
+    options: &Options,
+    ensemble: &Ensemble,
+    storage: &Storage,
+    timed: Timed,
+    now: Now,
+) -> Result<Member, ServeError> {
+    let (tree, base, entries) = timed.finish_member();
+    let is_empty = entries.is_empty();
+    let last = entries.last().map_or(base, |entry| entry.zxid).epoch();
+    let (accepted, current) = match storage.epochs() {
+        // A store that was a standalone server's, or was imported (`QuorumPeer#loadDataBase`).
+        (0, 0) => {
+            let java = |name: &str| epoch_of_java(&options.data_dir, name).unwrap_or(0);
+            let current = last.max(java("currentEpoch"));
+            (current.max(java("acceptedEpoch")), current)
+        }
+        epochs => epochs,
+    };
+    let found = zab::Recovered {
+        accepted: Epoch(accepted),
+        current: Epoch(current),
+        base,
+        entries,
+        trusted: base.0 > 0 || !is_empty || ensemble.trust_empty || is_initialized(&options.data_dir),
+    };
+    let settings = member::Settings {
+        zab: ensemble.settings(),
+        desk: options.desk,
+        config: ensemble.config_text.clone(),
+    };
+    Member::start(settings, tree, found, now).map_err(|error| ServeError::Data(error.to_string()))
+}
+
+/// Whether somebody said that this empty directory is a new ensemble's (`zkServer-initialize.sh`). Said once.
+fn is_initialized(data_dir: &std::path::Path) -> bool {
+    std::fs::remove_file(data_dir.join("initialize")).is_ok()
+}
+
+/// What a Java server promised, if this store was made from its files.
+fn epoch_of_java(data_dir: &std::path::Path, name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(data_dir.join("version-2").join(name)).ok()?;
+    text.trim().parse().ok()
+}
+
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.
 const GUEST_CORES_MAX: usize = 2;
+
+/// Keeps the calling loop on a processor of its own, or says why it is not.
+fn pin_if(wanted: bool, index: usize) {
+    if wanted && let Err(error) = processor::pin(index) {
+        tracing::warn!(index, %error, "an event loop could not be pinned to a processor");
+    }
+}
 
 pub(super) fn storage_options(options: &Options) -> storage::engine::Options {
     storage::engine::Options {
@@ -230,7 +356,7 @@ fn spawn(name: String, work: impl FnOnce() -> std::io::Result<()> + Send + 'stat
 }
 
 /// A server without one of its threads is no server.
-fn fatal(what: &str, error: &std::io::Error) -> ! {
+pub(super) fn fatal(what: &str, error: &std::io::Error) -> ! {
     tracing::error!(what, %error, "a thread ended, so this server stops");
     let _ = writeln!(
         std::io::stderr(),
@@ -257,7 +383,7 @@ async fn accept(shared: Arc<Shared>, bound: Bound) {
                 return;
             }
         };
-        let by_load = |port: &&CorePort| port.connections.load(Ordering::Relaxed);
+        let by_load = |port: &&CachePadded<CorePort>| port.connections.load(Ordering::Relaxed);
         let port = cores.cores.iter().min_by_key(by_load).expect("a server has a core");
         port.connections.fetch_add(1, Ordering::Relaxed);
         port.inbox.send(ToCore::Accepted { socket, peer, place });

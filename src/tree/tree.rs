@@ -84,6 +84,12 @@ impl View {
         self.totals = to.totals;
     }
 
+    /// Stays at this version from now on, so that less is kept for it: a snapshot's.
+    pub fn freeze(self) -> View {
+        let reader = self.reader.freeze();
+        View { reader, ..self }
+    }
+
     /// The counts of this version.
     pub fn totals(&self) -> &Totals {
         &self.totals
