@@ -41,6 +41,8 @@ pub struct Client {
     waiting: VecDeque<(i32, usize)>,
     /// Watches of this connection that have not fired, by path.
     watches: BTreeMap<String, usize>,
+    /// It has asked for the end of its session, and asks for nothing more in it.
+    is_closing: bool,
     /// It asks nothing any more.
     pub is_gone: bool,
 }
@@ -58,6 +60,7 @@ impl Client {
             server: 0,
             waiting: VecDeque::new(),
             watches: BTreeMap::new(),
+            is_closing: false,
             is_gone: false,
         }
     }
@@ -82,14 +85,14 @@ impl World {
             self.leave(client);
             return self.dial_in(client);
         }
-        if !self.clients[client].is_open {
+        if !self.clients[client].is_open || self.clients[client].is_closing {
             return;
         }
         for _ in 0..1 + self.random.below(3) {
             let ask = draw(&mut self.random);
-            let ends = ask == Ask::Close;
+            self.clients[client].is_closing = ask == Ask::Close;
             self.request(client, ask);
-            if ends {
+            if self.clients[client].is_closing {
                 break;
             }
         }
@@ -143,6 +146,10 @@ impl World {
         me.is_open = false;
         me.waiting.clear();
         me.watches.clear();
+        if std::mem::take(&mut me.is_closing) {
+            // Whether the session is over or not, this client is through with it.
+            (me.session, me.xid) = (0, 0);
+        }
         self.say(id, ToServer::End);
         self.close_end(id, 0);
     }
@@ -244,11 +251,8 @@ impl World {
             }
             ToClient::Event { path, zxid } => me.event(&mut self.history, &path, zxid),
             ToClient::Reply { xid, zxid, said } => {
-                let closed = me.reply(&mut self.history, xid, zxid, said);
-                if closed {
+                if me.reply(&mut self.history, xid, zxid, said) {
                     self.leave(client);
-                    let me = &mut self.clients[client];
-                    (me.session, me.xid) = (0, 0);
                 }
             }
         }

@@ -17,7 +17,6 @@ use super::model::{Ask, Model, Said, Turn};
 
 /// One request.
 struct Op {
-    session: i64,
     cxid: i32,
     ask: Ask,
     /// The newest write acknowledged to anybody when it was sent.
@@ -55,7 +54,6 @@ impl History {
         let before = self.by_request.insert((session, cxid), index);
         assert!(before.is_none(), "a client numbers its requests once");
         self.ops.push(Op {
-            session,
             cxid,
             ask,
             after: self.acknowledged,
@@ -121,6 +119,12 @@ impl History {
 
     /// Judges it all by what was decided.
     pub fn judge(&mut self, decided: &[Proposal]) {
+        (self.expired, self.moved) = self.judged(decided);
+    }
+
+    /// Gives how many sessions expired, and how many requests came from where a session was not.
+    fn judged(&self, decided: &[Proposal]) -> (usize, usize) {
+        let (mut expired, mut moved) = (0, 0);
         let mut model = Model::new();
         let mut reads: Vec<&Op> = self
             .ops
@@ -144,9 +148,10 @@ impl History {
             judge_reads(&model, proposal.zxid);
             let (header, txn, _) = Txn::read(&proposal.txn).expect("what is decided can be read");
             assert_eq!(header.zxid as u64, proposal.zxid.0);
+            moved += is_moved(&txn) as usize;
             match self.judge_txn(&mut model, &header, &txn, &mut last_cxid) {
                 Some(index) => assert!(done.insert(index), "C16: {:?} was decided twice", self.ops[index].ask),
-                None => self.expired += matches!(txn, Txn::CloseSession { .. }) as usize,
+                None => expired += matches!(txn, Txn::CloseSession { .. }) as usize,
             }
         }
         let end = Zxid(decided.last().map_or(0, |last| last.zxid.0) + 1);
@@ -165,11 +170,12 @@ impl History {
             );
         }
         self.judge_watches(&model);
+        (expired, moved)
     }
 
     /// One transaction: whose it is, and whether it is what that client's request leads to.
     fn judge_txn(
-        &mut self,
+        &self,
         model: &mut Model,
         header: &TxnHeader,
         txn: &Txn,
@@ -194,7 +200,6 @@ impl History {
         // Which server a session is on is no part of the state. Nobody waits for the answer of an old connection.
         if is_moved(txn) {
             assert!(op.reply.is_none(), "a client hears nothing of a move");
-            self.moved += 1;
             return Some(index);
         }
         let before = last_cxid.insert(session, op.cxid);
@@ -266,11 +271,6 @@ impl History {
                 "C8: {over} was told before the change of {path} at {first:?}"
             );
         }
-    }
-
-    /// Whether somebody has been told of a write since.
-    pub fn acknowledged(&self) -> Zxid {
-        self.acknowledged
     }
 }
 

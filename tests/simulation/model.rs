@@ -284,11 +284,6 @@ impl Model {
             ..node.stat
         })
     }
-
-    /// Paths of all nodes.
-    pub fn paths(&self) -> impl Iterator<Item = &String> {
-        self.nodes.keys()
-    }
 }
 
 fn failed(count: usize, at: usize, code: ErrorCode) -> WriteReply {

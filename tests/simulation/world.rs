@@ -8,7 +8,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hash::{Hash, Hasher};
 
-use ringkeeper::base::Zxid;
 use ringkeeper::replica::member::{Input, Member, Output, Packet, Store};
 use ringkeeper::replica::{Now, Published};
 use ringkeeper::zab::{Event as Said, How, Link, Mark, Serving, Why};
@@ -384,8 +383,8 @@ impl World {
         host.in_turn = false;
         let Some(member) = &mut host.member else { return };
         let outputs = member.take();
-        host.received = None;
         self.obey(server, outputs, inputs);
+        self.servers[server].received = None;
         if let Some(member) = &mut self.servers[server].member {
             member.reclaim(64);
         }
