@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::history::{Op, Outcome, Record};
 use super::walk::Tree;
+use super::worker::same_write;
 
 /// What was promised beside the invariants.
 #[derive(Clone, Copy, Debug)]
@@ -355,10 +356,7 @@ impl<'h> Checker<'h> {
         };
         if is_pair {
             match node(&format!("{path}/right")) {
-                Some(right)
-                    if right.data == left.data
-                        && right.stat.version == left.stat.version
-                        && right.stat.mzxid == left.stat.mzxid => {}
+                Some(right) if right.data == left.data && same_write(left.stat, right.stat) => {}
                 right => self.wrong(format!("C14: at the end {path}/left is {left:?} and right {right:?}")),
             }
         }
@@ -610,4 +608,221 @@ pub fn summary(history: &[Record]) -> String {
         sessions.len(),
         unknown.count()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    //! A history that is in order, and what the checker says to each way of spoiling it.
+
+    use super::super::walk::Node;
+    use super::*;
+    use crate::peers::jute::Stat;
+
+    fn record(client: &str, session: i64, op: Op, path: &str, at: u64, zxid: i64, version: i32) -> Record {
+        Record {
+            client: client.into(),
+            session,
+            op,
+            path: path.into(),
+            value: String::new(),
+            expected: -1,
+            invoked_us: at,
+            returned_us: at + 5,
+            outcome: Outcome::Ok,
+            zxid,
+            header: zxid,
+            version,
+        }
+    }
+
+    fn valued(mut record: Record, value: &str) -> Record {
+        record.value = value.into();
+        record
+    }
+
+    fn node(data: &str, mzxid: i64, version: i32, owner: i64) -> Node {
+        let stat = Stat {
+            czxid: mzxid,
+            mzxid,
+            ctime: 0,
+            mtime: 0,
+            version,
+            cversion: 0,
+            aversion: 0,
+            ephemeral_owner: owner,
+            data_length: data.len() as i32,
+            num_children: 0,
+            pzxid: 0,
+        };
+        Node {
+            data: data.into(),
+            stat,
+            acl: Vec::new(),
+        }
+    }
+
+    const COUNTER: &str = "/load/counter/0";
+    const REGISTER: &str = "/load/reg/0";
+    const PAIR: &str = "/load/pair/0";
+
+    fn history() -> Vec<Record> {
+        let mut conditional = valued(record("a", 1, Op::Set, COUNTER, 70, 17, 1), "1.a.4");
+        conditional.expected = 0;
+        let mut unknown = valued(record("b", 2, Op::Set, REGISTER, 80, 0, -1), "b.2");
+        (unknown.outcome, unknown.header) = (Outcome::Unknown, 0);
+        let mut failing = valued(record("a", 1, Op::Failing, PAIR, 75, 0, -1), "never.a.9");
+        (failing.outcome, failing.header) = (Outcome::Failed(-101), 18);
+        vec![
+            record("a", 1, Op::Open, "", 1, 0, 10),
+            record("b", 2, Op::Open, "", 2, 0, 10),
+            valued(record("a", 1, Op::Set, REGISTER, 10, 11, 1), "a.1"),
+            valued(record("b", 2, Op::Set, REGISTER, 20, 12, 2), "b.1"),
+            valued(record("a", 1, Op::SyncGet, REGISTER, 30, 12, 2), "b.1"),
+            valued(
+                record("a", 1, Op::Sequential, "/load/seq/s-0000000000", 40, 14, 0),
+                "a.2",
+            ),
+            valued(
+                record("b", 2, Op::Sequential, "/load/seq/s-0000000001", 50, 15, 0),
+                "b.3",
+            ),
+            record("b", 2, Op::Ephemeral, "/load/eph/b.4", 60, 16, 0),
+            valued(record("a", 1, Op::List, "/load/eph", 66, 16, 0), "b.4"),
+            conditional,
+            failing,
+            unknown,
+            valued(record("a", 1, Op::Pair, PAIR, 90, 20, 1), "a.5"),
+            valued(record("a", 1, Op::PairRead, PAIR, 96, 20, 1), "a.5"),
+        ]
+    }
+
+    fn tree() -> Tree {
+        let nodes = [
+            (REGISTER.to_owned(), node("b.2", 19, 3, 0)),
+            (COUNTER.to_owned(), node("1.a.4", 17, 1, 0)),
+            (format!("{PAIR}/left"), node("a.5", 20, 1, 0)),
+            (format!("{PAIR}/right"), node("a.5", 20, 1, 0)),
+            ("/load/seq/s-0000000000".to_owned(), node("a.2", 14, 0, 0)),
+            ("/load/seq/s-0000000001".to_owned(), node("b.3", 15, 0, 0)),
+            ("/load/eph/b.4".to_owned(), node("e", 16, 0, 2)),
+        ];
+        Tree {
+            zxid: 20,
+            nodes: nodes.into(),
+        }
+    }
+
+    const ALL: Promise = Promise {
+        keeps_sessions: true,
+        syncs: true,
+    };
+
+    fn judged(history: &[Record], tree: &Tree, promise: Promise) -> String {
+        let end = End {
+            from_us: 1000,
+            until_us: 1100,
+            tree,
+        };
+        violations(history, &end, promise).join("\n")
+    }
+
+    /// Spoils the history or the tree, and expects to be told.
+    fn told(word: &str, spoil: impl Fn(&mut Vec<Record>, &mut Tree)) {
+        let (mut history, mut tree) = (history(), tree());
+        spoil(&mut history, &mut tree);
+        let said = judged(&history, &tree, ALL);
+        assert!(said.contains(word), "{word:?} is not in {said:?}");
+    }
+
+    #[test]
+    fn what_is_in_order_is_left_alone() {
+        assert_eq!(judged(&history(), &tree(), ALL), "");
+        // The unknown write may as well not have happened.
+        let mut other = tree();
+        other.nodes.insert(REGISTER.into(), node("b.1", 12, 2, 0));
+        assert_eq!(judged(&history(), &other, ALL), "");
+    }
+
+    #[test]
+    fn every_broken_promise_is_told() {
+        told("C6/C7", |_, tree| {
+            drop(tree.nodes.insert(REGISTER.into(), node("a.1", 11, 1, 0)))
+        });
+        told("nobody wrote", |_, tree| {
+            drop(tree.nodes.insert(REGISTER.into(), node("x.1", 19, 3, 0)))
+        });
+        told("C16", |_, tree| {
+            drop(tree.nodes.insert(REGISTER.into(), node("b.2", 19, 4, 0)))
+        });
+        told("acknowledged twice", |history, _| history[3].version = 1);
+        told("C2/C5", |history, _| (history[3].zxid, history[3].header) = (10, 10));
+        told("one zxid for two", |history, _| history[3].zxid = 11);
+        told("C4", |history, _| history[4].header = 3);
+        told("go back", |history, _| history[4].version = 0);
+        told("C5", |history, _| {
+            (history[4].version, history[4].zxid, history[4].value) = (1, 11, "a.1".into())
+        });
+        told("two things", |history, _| history[4].value = "a.1".into());
+        told("nobody wrote", |history, _| {
+            (history[4].version, history[4].value) = (7, "x.9".into())
+        });
+        told("C13", |history, _| history[6].path = "/load/seq/s-0000000000".into());
+        told("not there at the end", |_, tree| {
+            drop(tree.nodes.remove("/load/seq/s-0000000001"))
+        });
+        told("nobody created", |_, tree| {
+            drop(tree.nodes.insert("/load/seq/s-0000000009".into(), node("x", 18, 0, 0)))
+        });
+        told("not there at the end", |_, tree| {
+            drop(tree.nodes.remove("/load/eph/b.4"))
+        });
+        told("not seen after it", |history, _| history[8].value = String::new());
+        told("belongs to", |_, tree| {
+            drop(tree.nodes.insert("/load/eph/b.4".into(), node("e", 16, 0, 1)))
+        });
+        told("C15: set at version", |history, _| history[9].version = 3);
+        told("counted to", |_, tree| {
+            drop(tree.nodes.insert(COUNTER.into(), node("2.a.4", 17, 1, 0)))
+        });
+        told("was refused", |history, _| history[11].outcome = Outcome::Failed(-103));
+        told("must fail", |history, _| history[10].outcome = Outcome::Ok);
+        told("half a multi", |history, _| history[13].version = -2);
+        told("C14: at the end", |_, tree| {
+            drop(tree.nodes.insert(format!("{PAIR}/right"), node("a.5", 20, 2, 0)))
+        });
+        told("failed multi wrote", |_, tree| {
+            drop(tree.nodes.insert("/load/reg/9".into(), node("never.a.9", 18, 1, 0)))
+        });
+    }
+
+    #[test]
+    fn sessions_end_when_they_may() {
+        let close = record("b", 2, Op::Close, "", 100, 21, -1);
+        let mut closed = history();
+        closed.push(close);
+        assert!(judged(&closed, &tree(), ALL).contains("outlives its session"));
+        let mut gone = tree();
+        gone.nodes.remove("/load/eph/b.4");
+        assert_eq!(judged(&closed, &gone, ALL), "");
+        // The timeout is 10 ms; its last answer was asked for at 60 µs.
+        let expired = |at: u64| {
+            let mut record = record("b", 2, Op::Expired, "", at, 0, -1);
+            (record.outcome, record.header) = (Outcome::Unknown, 0);
+            let mut lost = history();
+            lost.push(record);
+            lost
+        };
+        let may = Promise {
+            keeps_sessions: false,
+            syncs: true,
+        };
+        assert!(judged(&expired(120_000), &gone, ALL).contains("was lost although"));
+        assert_eq!(judged(&expired(120_000), &gone, may), "");
+        let mut early = expired(120_000);
+        early
+            .iter_mut()
+            .filter(|record| record.op == Op::Open)
+            .for_each(|open| open.version = 1000);
+        assert!(judged(&early, &gone, may).contains("C12"));
+    }
 }

@@ -4,9 +4,11 @@
 
 pub mod check;
 pub mod ensemble;
+pub mod faults;
 mod foreign;
 pub mod history;
 pub mod load;
+pub mod net;
 pub mod session;
 pub mod walk;
 pub mod words;

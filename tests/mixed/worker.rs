@@ -13,6 +13,7 @@ use super::load::{Crowd, Signals};
 use super::session::{Answer, Found, Session};
 use super::words::*;
 use crate::peers::Packet;
+use crate::peers::jute::Stat;
 
 /// What a worker is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,7 +301,7 @@ impl<'s> Worker<'s> {
         self.call(record, MULTI, &body, |record, packet| {
             let stats = stats_of_sets(&packet.body)?;
             let [left, right] = stats[..] else { return None };
-            let is_one = left.version == right.version && left.mzxid == right.mzxid;
+            let is_one = same_write(left, right);
             (record.zxid, record.version) = (left.mzxid, if is_one { left.version } else { -2 });
             Some(())
         });
@@ -315,7 +316,7 @@ impl<'s> Worker<'s> {
             let [(data, left), (other, right)] = &reads[..] else {
                 return None;
             };
-            let is_one = data == other && left.version == right.version && left.mzxid == right.mzxid;
+            let is_one = data == other && same_write(*left, *right);
             (record.value, record.zxid) = (data.clone(), left.mzxid);
             record.version = if is_one { left.version } else { -2 };
             Some(())
@@ -421,4 +422,9 @@ impl<'s> Worker<'s> {
         }
         thread::sleep(Duration::from_millis(150));
     }
+}
+
+/// Whether two nodes were last set by one transaction; those that were never set were created by two.
+pub fn same_write(left: Stat, right: Stat) -> bool {
+    left.version == right.version && (left.mzxid == right.mzxid || left.version == 0)
 }

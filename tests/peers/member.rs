@@ -59,6 +59,8 @@ pub struct Member {
     pub id: u32,
     /// Whose program it runs now.
     pub make: Make,
+    /// Whether it ever ran Apache ZooKeeper.
+    pub was_apache: bool,
     /// Where.
     pub place: Place,
     /// Holds `zoo.cfg`, the output of all its lives, and what `dataDir` names.
@@ -76,6 +78,7 @@ impl Member {
         let member = Self {
             id,
             make,
+            was_apache: false,
             place,
             directory: directory.into(),
             configuration,
@@ -126,6 +129,7 @@ impl Member {
     /// Starts the program that it is made of, and does not wait.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name());
+        self.was_apache |= self.make == Make::Apache;
         let file = self.directory.join("zoo.cfg");
         let text = format!("{}dataDir={}\n", self.configuration, self.data().display());
         fs::write(&file, text).expect("zoo.cfg");
