@@ -13,8 +13,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("io", &["base"]),
     ("tree", &["base", "wire"]),
     ("zab", &["base"]),
-    ("replica", &["base", "wire", "tree"]),
-    ("server", &["base", "wire", "io", "tree", "replica"]),
+    ("replica", &["base", "wire", "tree", "zab"]),
+    ("server", &["base", "wire", "io", "tree", "zab", "replica"]),
 ];
 
 /// Names that no pure room may write: sockets, files, threads, clocks, event loops.

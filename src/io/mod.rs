@@ -12,11 +12,13 @@ pub mod bell;
 pub mod clock;
 pub mod disk;
 pub mod listen;
+pub mod peer;
 pub mod runtime;
 pub mod stream;
 
 pub use bell::Inbox;
 pub use clock::Clock;
 pub use disk::LogDevice;
+pub use peer::PeerListener;
 pub use runtime::{Engine, breathe, run};
 pub use stream::Stream;

@@ -10,10 +10,11 @@ use super::input::{Answer, Answered, Origin, Published, WriteRequest};
 use super::pipeline::Pipeline;
 use super::prepare::{Caller, QuotaRules, prepare, usage_before};
 use super::reap::{ReapSettings, Reaper, is_due};
-use super::session::{Heart, Sessions};
+use super::session::{Heart, Place, Sessions};
 use crate::base::id::SessionId;
 use crate::tree::apply::Outcome;
 use crate::tree::{Tree, View};
+use crate::wire::acl::Id;
 use crate::wire::error::ErrorCode;
 use crate::wire::reply::{OpResult, WriteReply};
 use crate::wire::request::{CreateKind, Op, Request, WriteOp};
@@ -36,16 +37,26 @@ pub struct Settings {
 
 /// The writing desk.
 pub struct Replica {
-    tree: Tree,
-    published: View,
-    sessions: Sessions,
-    reaper: Reaper,
-    pipeline: Pipeline,
+    pub(super) tree: Tree,
+    pub(super) published: View,
+    pub(super) sessions: Sessions,
+    pub(super) reaper: Reaper,
+    pub(super) pipeline: Pipeline,
     next_session: SessionId,
-    settings: Settings,
+    pub(super) settings: Settings,
     record: Vec<u8>,
-    level: Level,
-    unlogged: Vec<Answered>,
+    pub(super) level: Level,
+    pub(super) unlogged: Vec<Answered>,
+}
+
+/// Who asks for a write, as far as the transaction is concerned.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub session: i64,
+    pub xid: i32,
+    pub ids: &'a [Id],
+    /// Who is answered, if it is somebody here.
+    pub origin: Option<Origin>,
 }
 
 /// Where transactions go to become durable.
@@ -65,16 +76,19 @@ pub struct Now {
 
 impl Replica {
     /// Starts with a recovered tree; its sessions get a full timeout each.
-    pub fn new(mut tree: Tree, settings: Settings, now: Now) -> Replica {
+    pub fn new(tree: Tree, settings: Settings, now: Now) -> Replica {
+        let mut replica = Replica::without_sessions(tree, settings, now);
+        replica.track_all(now);
+        replica
+    }
+
+    /// Starts with a recovered tree, for a server of which others know who is alive.
+    pub(super) fn without_sessions(mut tree: Tree, settings: Settings, now: Now) -> Replica {
         let published = tree.view();
-        let mut sessions = Sessions::new(settings.tick_ms, now.ms);
-        for (id, record) in tree.sessions() {
-            sessions.open(id, record.timeout_ms, Heart::default(), None, now.ms);
-        }
         let zxid = tree.totals().zxid;
         Replica {
             published,
-            sessions,
+            sessions: Sessions::new(settings.tick_ms, now.ms),
             reaper: Reaper::new(settings.reap, now.ms),
             pipeline: Pipeline::starting_at(zxid),
             next_session: SessionId::first(settings.server_id, now.wall_ms),
@@ -83,6 +97,15 @@ impl Replica {
             record: Vec::new(),
             level: Level::Enough,
             unlogged: Vec::new(),
+        }
+    }
+
+    /// Tracks every session there is, each with its full timeout, as if nothing had been known of any.
+    pub(super) fn track_all(&mut self, now: Now) {
+        self.sessions = Sessions::new(self.settings.tick_ms, now.ms);
+        for (id, record) in self.tree.sessions() {
+            self.sessions
+                .open(id, record.timeout_ms, Heart::default(), None, now.ms);
         }
     }
 
@@ -126,7 +149,7 @@ impl Replica {
     /// Whether a request must not be logged for want of room. Closes go on to the end: they are what frees locks. A
     /// delete does too while there is room at all, since it releases a lock, or makes the next snapshot smaller. A
     /// multi is refused as a whole, whatever it holds.
-    fn is_refused(&self, request: &Request<'_>) -> bool {
+    pub(super) fn is_refused(&self, request: &Request<'_>) -> bool {
         match self.level {
             Level::Enough => false,
             Level::Low => !matches!(request, Request::CloseSession | Request::Write(WriteOp::Delete { .. })),
@@ -141,12 +164,17 @@ impl Replica {
             xid: request.xid,
             reply: WriteReply::Error(code),
         };
+        self.answer_without_a_transaction(request.origin, answer, request.behind_reads);
+    }
+
+    /// Answers in the connection's order.
+    pub(super) fn answer_without_a_transaction(&mut self, origin: Origin, answer: Answer, behind_reads: bool) {
         let answered = Answered {
-            origin: request.origin,
+            origin,
             zxid: self.pipeline.last_prepared().0 as i64,
             answer,
         };
-        if request.behind_reads && self.pipeline.waiting() > 0 {
+        if behind_reads && self.pipeline.waiting() > 0 {
             // Handed out with the version before it, it would overtake those reads: a version of its own, without news.
             self.pipeline.answer_next(answered);
             return self.seal();
@@ -165,14 +193,33 @@ impl Replica {
             self.seal();
         }
         let decoded = Request::read(request.op, &request.body).expect("the connection decoded it before");
-        let session = self.sessions.check(request.session);
+        let session = self.sessions.check_at(request.session, Place::Here);
         if self.is_refused(&decoded) {
             self.refuse(request, session.err().unwrap_or(ErrorCode::SystemError));
             return false;
         }
-        let (txn, reply) = match &decoded {
-            Request::Write(op) => self.single(request, op, session, now),
-            Request::Multi(ops) => self.multi(request, ops, session, now),
+        let asker = Asker {
+            session: request.session,
+            xid: request.xid,
+            ids: &request.ids,
+            origin: Some(request.origin),
+        };
+        self.log_request(&asker, &decoded, session, now, log);
+        true
+    }
+
+    /// A well-formed write becomes a transaction, whatever comes of it.
+    pub(super) fn log_request(
+        &mut self,
+        asker: &Asker<'_>,
+        request: &Request<'_>,
+        session: Result<(), ErrorCode>,
+        now: Now,
+        log: &mut impl Log,
+    ) {
+        let (txn, reply) = match request {
+            Request::Write(op) => self.single(asker, op, session, now),
+            Request::Multi(ops) => self.multi(asker, ops, session, now),
             Request::Reconfig => {
                 // Switched off comes first, then the session, then "standalone servers have none" (`PrepRequestProcessor`).
                 let code = match session {
@@ -182,37 +229,32 @@ impl Replica {
                 };
                 (Txn::Error(code.code()), WriteReply::Error(code))
             }
-            Request::CloseSession => {
-                self.close(request.session, Some((request.origin, request.xid)), now, log);
-                return true;
-            }
+            Request::CloseSession => return self.close(asker.session, asker.xid, asker.origin, now, log),
             other => unreachable!("{other:?} is no write"),
         };
-        let answer = Answer::Reply {
-            xid: request.xid,
-            reply,
+        let answer = match reply {
+            WriteReply::Error(ErrorCode::SessionMoved) => Answer::Expired,
+            reply => Answer::Reply { xid: asker.xid, reply },
         };
-        self.log_txn(
-            request.session,
-            request.xid,
-            &txn,
-            now,
-            Some((request.origin, answer)),
-            log,
-        );
-        true
+        let answer = asker.origin.map(|origin| (origin, answer));
+        self.log_txn(asker.session, asker.xid, &txn, now, answer, log);
+    }
+
+    /// An error becomes a transaction.
+    pub(super) fn log_error(&mut self, session: i64, xid: i32, code: ErrorCode, now: Now, log: &mut impl Log) {
+        self.log_txn(session, xid, &Txn::Error(code.code()), now, None, log);
     }
 
     fn single(
         &mut self,
-        request: &WriteRequest,
+        asker: &Asker<'_>,
         op: &WriteOp<'_>,
         session: Result<(), ErrorCode>,
         now: Now,
     ) -> (Txn, WriteReply) {
         let caller = Caller {
             session,
-            ids: &request.ids,
+            ids: asker.ids,
         };
         let quotas = QuotaRules {
             enforced: self.settings.enforce_quota,
@@ -221,7 +263,7 @@ impl Replica {
         match prepare(&self.tree, &caller, &quotas, op) {
             Err(code) => (Txn::Error(code.code()), WriteReply::Error(code)),
             Ok(change) => {
-                let header = self.header(request.session, request.xid, now);
+                let header = self.header(asker.session, asker.xid, now);
                 let outcome = self.tree.apply_change(&header, &change, self.pipeline.fired());
                 let reply = match (outcome, &change) {
                     (Outcome::Created(path, stat), _) => match op {
@@ -241,14 +283,14 @@ impl Replica {
     /// first failure the head goes back to where the multi began.
     fn multi(
         &mut self,
-        request: &WriteRequest,
+        asker: &Asker<'_>,
         ops: &[WriteOp<'_>],
         session: Result<(), ErrorCode>,
         now: Now,
     ) -> (Txn, WriteReply) {
         let caller = Caller {
             session,
-            ids: &request.ids,
+            ids: asker.ids,
         };
         let enforced = self.settings.enforce_quota;
         let before = if enforced {
@@ -257,7 +299,7 @@ impl Replica {
             Default::default()
         };
         let quotas = QuotaRules { enforced, before };
-        let header = self.header(request.session, request.xid, now);
+        let header = self.header(asker.session, asker.xid, now);
         let checkpoint = self.tree.checkpoint();
         let fired_before = self.pipeline.fired().len();
         let (mut changes, mut results) = (Vec::with_capacity(ops.len()), Vec::with_capacity(ops.len()));
@@ -286,20 +328,32 @@ impl Replica {
 
     /// A new session; its connection hears of it when the session is durable.
     pub fn open_session(&mut self, origin: Origin, timeout_ms: i32, heart: Heart, now: Now, log: &mut impl Log) {
+        let id = self.new_session_id();
+        self.sessions.open(id, timeout_ms, heart, Some(origin), now.ms);
+        let answer = Some((origin, Answer::Opened { session: id }));
+        self.log_session(id, 0, timeout_ms, answer, now, log);
+    }
+
+    /// An id that no session has had.
+    pub(super) fn new_session_id(&mut self) -> i64 {
         let id = self.next_session;
         self.next_session = id.next();
-        self.sessions.open(id.0, timeout_ms, heart, Some(origin), now.ms);
+        id.0
+    }
+
+    pub(super) fn log_session(
+        &mut self,
+        id: i64,
+        cxid: i32,
+        timeout_ms: i32,
+        answer: Option<(Origin, Answer)>,
+        now: Now,
+        log: &mut impl Log,
+    ) {
         let txn = Txn::CreateSession { timeout_ms };
-        let header = self.header(id.0, 0, now);
+        let header = self.header(id, cxid, now);
         self.tree.apply(&header, &txn, &mut Vec::new());
-        self.log_txn(
-            id.0,
-            0,
-            &txn,
-            now,
-            Some((origin, Answer::Opened { session: id.0 })),
-            log,
-        );
+        self.log_txn(id, cxid, &txn, now, answer, log);
     }
 
     /// A session comes back on another connection. Gives the connection that has to go.
@@ -319,16 +373,15 @@ impl Replica {
         self.sessions.detach(id, origin);
     }
 
-    fn close(&mut self, id: i64, asked: Option<(Origin, i32)>, now: Now, log: &mut impl Log) {
+    fn close(&mut self, id: i64, cxid: i32, asked: Option<Origin>, now: Now, log: &mut impl Log) {
         let owner = self.sessions.set_closing(id);
         let paths = self.tree.ephemerals(id);
         let txn = Txn::CloseSession { paths: Some(paths) };
-        let cxid = asked.map_or(0, |(_, xid)| xid);
         let header = self.header(id, cxid, now);
         self.tree.apply(&header, &txn, self.pipeline.fired());
         self.sessions.remove(id);
         let answer = match asked {
-            Some((origin, xid)) => Some((origin, Answer::Closed { xid })),
+            Some(origin) => Some((origin, Answer::Closed { xid: cxid })),
             None => owner.map(|origin| (origin, Answer::Expired)),
         };
         self.log_txn(id, cxid, &txn, now, answer, log);
@@ -339,7 +392,7 @@ impl Replica {
     pub fn tick(&mut self, now: Now, log: &mut impl Log) -> usize {
         let expired = self.sessions.expired(now.ms);
         for id in &expired {
-            self.close(*id, None, now, log);
+            self.close(*id, 0, None, now, log);
         }
         let due = match self.level {
             Level::Enough => self.reaper.due(&self.published, &self.tree, now.ms, now.wall_ms),
@@ -353,7 +406,7 @@ impl Replica {
                 self.log_txn(0, 0, &Txn::Change(change), now, None, log);
             }
         }
-        self.tree.sweep_acls();
+        self.tree.sweep_acls(&self.published);
         expired.len()
     }
 
@@ -426,7 +479,7 @@ impl Replica {
     }
 }
 
-fn op_result(change: &Change, outcome: Outcome) -> OpResult {
+pub(super) fn op_result(change: &Change, outcome: Outcome) -> OpResult {
     match outcome {
         Outcome::Created(path, _) if change.code() == Op::Create as i32 => OpResult::Create(path),
         Outcome::Created(path, stat) => OpResult::Create2(path, stat),

@@ -58,8 +58,15 @@ pub enum Answer {
         /// The request's number.
         xid: i32,
     },
-    /// The session expired; the connection ends without a word.
+    /// The session expired, or went to another server; the connection ends without a word.
     Expired,
+    /// The reply to sync: everything that was decided before it is visible.
+    Synced {
+        /// The request's number.
+        xid: i32,
+        /// The reply's record, which is the request's.
+        path: Bytes,
+    },
 }
 
 /// An answer on its way.

@@ -1,7 +1,7 @@
 //! Answers that wait for the disk: one queue of versions with cursors. What goes to the disk at once may be several
 //! versions: one ends where reads wait between two writes of a connection.
 //!
-//! `published ≤ sealed ≤ prepared`, and a batch is published only when the log says `durable ≥` its last zxid.
+//! `published ≤ sealed ≤ prepared`, and a batch is published only when its last zxid is durable; in an ensemble: decided.
 
 use std::collections::VecDeque;
 
@@ -12,6 +12,7 @@ use crate::tree::apply::Fired;
 
 struct Sealed {
     last: Zxid,
+    count: usize,
     version: Version,
     fired: Vec<Fired>,
     answers: Vec<Answered>,
@@ -22,6 +23,7 @@ struct Sealed {
 pub struct Pipeline {
     open_fired: Vec<Fired>,
     open_answers: Vec<Answered>,
+    open_count: usize,
     prepared: Zxid,
     sealed: VecDeque<Sealed>,
     published: Zxid,
@@ -45,8 +47,22 @@ impl Pipeline {
     /// Notes that a transaction was prepared, and its answer if somebody waits for one.
     pub fn prepared(&mut self, zxid: Zxid, answer: Option<Answered>) {
         assert!(zxid == self.prepared.next(), "{zxid} follows {}", self.prepared);
+        self.decided_elsewhere(zxid, answer);
+    }
+
+    /// The same of a transaction of another server's, which may begin an epoch.
+    pub fn decided_elsewhere(&mut self, zxid: Zxid, answer: Option<Answered>) {
+        assert!(zxid > self.prepared, "{zxid} is behind {}", self.prepared);
         self.prepared = zxid;
+        self.open_count += 1;
         self.open_answers.extend(answer);
+    }
+
+    /// An epoch begins: what is prepared next is its first transaction. Everything before it is visible, and so is
+    /// this.
+    pub fn begin(&mut self, epoch: Zxid) {
+        assert!(self.sealed.is_empty() && !self.has_open() && self.prepared < epoch);
+        (self.prepared, self.published) = (epoch, epoch);
     }
 
     /// An answer to something that is not logged: it comes behind the answers of all that was. Given back if there are
@@ -79,7 +95,7 @@ impl Pipeline {
 
     /// Transactions that nobody may see yet.
     pub fn waiting(&self) -> usize {
-        (self.prepared.0 - self.published.0) as usize
+        self.sealed.iter().map(|batch| batch.count).sum::<usize>() + self.open_count
     }
 
     /// Closes what is open: it becomes visible as `version`.
@@ -94,6 +110,7 @@ impl Pipeline {
         );
         self.sealed.push_back(Sealed {
             last: self.prepared,
+            count: std::mem::take(&mut self.open_count),
             version,
             fired,
             answers,

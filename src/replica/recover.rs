@@ -1,6 +1,12 @@
 //! From the disk back to a tree: a snapshot's entries, then the log's transactions behind it.
+//!
+//! A member of an ensemble holds the end of the log back ([`Recovery::holding_back`]): its leader may tell it to forget
+//! some of that, and learners may lack it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use storage::Zxid;
 use storage::engine::Inspect;
@@ -8,7 +14,8 @@ use storage::trie::Trie;
 
 use crate::tree::snapshot::{self, Inspector};
 use crate::tree::{Features, Tree};
-use crate::wire::txn::Txn;
+use crate::wire::txn::{Txn, TxnHeader};
+use crate::zab::Proposal;
 
 /// Replaced pieces of the tree are freed after so many transactions.
 const RECLAIM_EVERY: u64 = 1024;
@@ -19,6 +26,9 @@ pub struct Recovery {
     fresh_seed: u64,
     loading: Option<Loading>,
     tree: Option<Tree>,
+    held: VecDeque<Proposal>,
+    held_bytes: usize,
+    held_max: (usize, usize),
     /// Transactions replayed.
     pub replayed: u64,
 }
@@ -31,8 +41,26 @@ impl Recovery {
             fresh_seed,
             loading: None,
             tree: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            held_max: (0, 0),
             replayed: 0,
         }
+    }
+
+    /// The last transactions, up to this count and so many bytes, stay out of the tree.
+    #[must_use]
+    pub fn holding_back(mut self, count: usize, bytes: usize) -> Recovery {
+        self.held_max = (count, bytes);
+        self
+    }
+
+    /// The tree, its last transaction, and what was held back, which follows that.
+    pub fn finish_member(self) -> (Tree, Zxid, Vec<Proposal>) {
+        let (seed, features) = (self.fresh_seed, self.features);
+        let tree = self.tree.unwrap_or_else(|| Tree::new(seed, features));
+        let base = tree.totals().zxid;
+        (tree, base, self.held.into())
     }
 
     /// Whether the tree has taken in more than the transactions up to that one.
@@ -42,6 +70,7 @@ impl Recovery {
 
     /// The tree, empty if the disk held nothing.
     pub fn finish(self) -> Tree {
+        assert!(self.held.is_empty(), "what is held back is lost here");
         self.tree.unwrap_or_else(|| Tree::new(self.fresh_seed, self.features))
     }
 
@@ -50,17 +79,26 @@ impl Recovery {
         self.tree.get_or_insert_with(|| Tree::new(seed, features.clone()))
     }
 
-    /// Applies one record of the log. What does not decode, or leads to another digest than its author's,
-    /// is no history to build on.
+    /// Takes one record of the log. What does not decode, or leads to another digest than its author's, is no history
+    /// to build on.
     pub fn replay(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String> {
-        let (header, txn, digest) =
-            Txn::read(payload).map_err(|error| format!("the transaction does not decode: {error}"))?;
-        if header.zxid as u64 != zxid.0 {
-            return Err(format!(
-                "the record says {zxid}, the transaction in it 0x{:x}",
-                header.zxid
-            ));
+        if self.held_max == (0, 0) {
+            return self.apply(zxid, payload);
         }
+        decode(zxid, payload)?;
+        self.held_bytes += payload.len();
+        let txn = Bytes::copy_from_slice(payload);
+        self.held.push_back(Proposal { zxid, txn });
+        while self.held.len() > self.held_max.0 || self.held_bytes > self.held_max.1 {
+            let Proposal { zxid, txn } = self.held.pop_front().expect("too many are held");
+            self.held_bytes -= txn.len();
+            self.apply(zxid, &txn)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, zxid: Zxid, payload: &[u8]) -> Result<(), String> {
+        let (header, txn, digest) = decode(zxid, payload)?;
         let tree = self.tree();
         tree.apply(&header, &txn, &mut Vec::new());
         let mine = tree.totals().digest;
@@ -78,6 +116,19 @@ impl Recovery {
         }
         Ok(())
     }
+}
+
+/// A transaction, if it is the one that it should be.
+pub(super) fn decode(zxid: Zxid, payload: &[u8]) -> Result<(TxnHeader, Txn, Option<u64>), String> {
+    let (header, txn, digest) =
+        Txn::read(payload).map_err(|error| format!("the transaction does not decode: {error}"))?;
+    if header.zxid as u64 != zxid.0 {
+        return Err(format!(
+            "the record says {zxid}, the transaction in it 0x{:x}",
+            header.zxid
+        ));
+    }
+    Ok((header, txn, digest))
 }
 
 /// A snapshot that is not whole yet.

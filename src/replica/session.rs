@@ -3,6 +3,9 @@
 //! A session's cores write the time they last heard of it into its [`Heart`]; nobody sends a message for a ping.
 //! Expiry runs in buckets aligned to the tick: when a bucket is due, each of its sessions is looked at once and
 //! either moves to a later bucket or ends. Times are plain milliseconds of a monotonic clock.
+//!
+//! A leader tracks the sessions of all servers, and knows for each which server it is on ([`Place`]): that of its first
+//! request after the election, or of its last attachment. From anywhere else it is refused (`SessionMovedException`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::input::Origin;
 use crate::wire::error::ErrorCode;
+use crate::zab::Link;
 
 /// When a session was last heard of, written by the core that serves it.
 #[derive(Clone, Debug, Default)]
@@ -28,12 +32,22 @@ impl Heart {
     }
 }
 
+/// The server that a session is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This one.
+    Here,
+    /// A learner, as long as it has this connection.
+    Learner(Link),
+}
+
 #[derive(Debug)]
 struct Tracked {
     timeout_ms: u64,
     heart: Heart,
     bucket_ms: u64,
     owner: Option<Origin>,
+    place: Option<Place>,
     closing: bool,
 }
 
@@ -60,6 +74,7 @@ impl Sessions {
 
     /// Tracks a session from now on.
     pub fn open(&mut self, id: i64, timeout_ms: i32, heart: Heart, owner: Option<Origin>, now_ms: u64) {
+        let place = owner.map(|_| Place::Here);
         heart.beat(now_ms);
         let timeout_ms = timeout_ms.max(0) as u64;
         let bucket_ms = self.bucket(now_ms + timeout_ms);
@@ -71,6 +86,7 @@ impl Sessions {
                 heart,
                 bucket_ms,
                 owner,
+                place,
                 closing: false,
             },
         );
@@ -83,6 +99,49 @@ impl Sessions {
             Some(session) if !session.closing => Ok(()),
             _ => Err(ErrorCode::SessionExpired),
         }
+    }
+
+    /// The same for a request that comes from a server.
+    pub fn check_at(&mut self, id: i64, place: Place) -> Result<(), ErrorCode> {
+        self.check(id)?;
+        let session = self.tracked.get_mut(&id).expect("it was just checked");
+        match *session.place.get_or_insert(place) == place {
+            true => Ok(()),
+            false => Err(ErrorCode::SessionMoved),
+        }
+    }
+
+    /// The connection of a session that is here.
+    pub fn owner(&self, id: i64) -> Option<Origin> {
+        self.tracked.get(&id)?.owner
+    }
+
+    /// A learner tells of a session. False if it is over.
+    pub fn touch(&mut self, id: i64, timeout_ms: i32, now_ms: u64) -> bool {
+        let Some(session) = self.tracked.get_mut(&id).filter(|session| !session.closing) else {
+            return false;
+        };
+        session.timeout_ms = timeout_ms.max(0) as u64;
+        session.heart.beat(now_ms);
+        true
+    }
+
+    /// A session came to a learner, or begins on one. Gives the connection here that it had, or that it is over.
+    pub fn move_to_learner(
+        &mut self,
+        id: i64,
+        timeout_ms: i32,
+        link: Link,
+        now_ms: u64,
+    ) -> Result<Option<Origin>, ErrorCode> {
+        self.check(id)?;
+        let session = self.tracked.get_mut(&id).expect("it was just checked");
+        // A heart of its own: a connection that was left behind keeps nobody alive.
+        session.heart = Heart::default();
+        session.place = Some(Place::Learner(link));
+        let owner = session.owner.take();
+        self.touch(id, timeout_ms, now_ms);
+        Ok(owner)
     }
 
     /// Gives a session to another connection, with a new timeout. The connection that had it is returned.
@@ -101,6 +160,7 @@ impl Sessions {
         session.timeout_ms = timeout_ms.max(0) as u64;
         session.heart = heart;
         let from = std::mem::replace(&mut session.bucket_ms, bucket_ms);
+        session.place = Some(Place::Here);
         let old = session.owner.replace(owner);
         self.move_to(id, from, bucket_ms);
         Ok(old.filter(|old| *old != owner))

@@ -81,6 +81,8 @@ pub struct Conn {
     stream: Rc<Stream>,
     stage: Cell<Stage>,
     session: Cell<Option<i64>>,
+    /// The session that its ConnectRequest asked for, 0 for a new one.
+    pub wanted: Cell<Option<i64>>,
     /// What it has done.
     pub stats: ConnStats,
     /// When its ConnectRequest was read, monotonic ms.
@@ -119,6 +121,7 @@ impl Conn {
             stream: Rc::new(stream),
             stage: Cell::new(Stage::Fresh),
             session: Cell::new(None),
+            wanted: Cell::new(None),
             timeout_ms: Cell::new(0),
             read_only: Cell::new(None),
             ids: RefCell::new(Arc::new([Id::new("ip", java_address(&peer))])),

@@ -72,12 +72,8 @@ impl Core {
 
     /// Empties the inbox up to what is published.
     pub fn turn(self: &Rc<Core>) {
-        let published = self.shared.published();
-        if let Some(batch) = self
-            .held
-            .borrow_mut()
-            .take_if(|batch| batch.version.totals.zxid <= published)
-        {
+        let handed = self.shared.handed();
+        if let Some(batch) = self.held.borrow_mut().take_if(|batch| batch.number <= handed) {
             self.deliver(batch);
         }
         if self.held.borrow().is_some() {
@@ -85,7 +81,7 @@ impl Core {
         }
         while let Some(message) = self.port().inbox.pop() {
             match message {
-                ToCore::Batch(batch) if batch.version.totals.zxid > self.shared.published() => {
+                ToCore::Batch(batch) if batch.number > self.shared.handed() => {
                     // Pushed, not yet published: the writer rings when it is.
                     *self.held.borrow_mut() = Some(batch);
                     return;
@@ -108,6 +104,8 @@ impl Core {
                         conn::displace(&conn);
                     }
                 }
+                ToCore::HangUp => self.hang_up(),
+                ToCore::Replace(view) => self.replace(view),
                 ToCore::Report(want, answer) => drop(answer.send(self.report(want))),
                 ToCore::Admin(command, mask, answer) => {
                     let core = Rc::clone(self);
@@ -176,9 +174,29 @@ impl Core {
         self.watches.borrow_mut().close(origin.connection);
         self.note_watching();
         self.shared.outstanding.fetch_sub(conn.outstanding(), Ordering::Relaxed);
-        if let Some(session) = conn.session() {
+        let session = match self.shared.options.ensemble {
+            None => conn.session(),
+            // A member may still be asking its leader about it.
+            Some(_) => conn.session().or(conn.wanted.get()),
+        };
+        if let Some(session) = session {
             self.shared.writer.send(ToWriter::Detach { origin, session });
         }
+    }
+
+    /// Who has a session, or asked for one, must find another server.
+    fn hang_up(&self) {
+        let connections: Vec<Rc<Conn>> = self.connections.borrow().iter().flatten().cloned().collect();
+        let served = |conn: &&Rc<Conn>| matches!(conn.stage(), Stage::Connecting | Stage::Open);
+        connections.iter().filter(served).for_each(|conn| conn.abort());
+    }
+
+    /// A leader's state takes the place of this server's.
+    fn replace(&self, view: View) {
+        self.hang_up();
+        *self.watches.borrow_mut() = Watches::default();
+        self.note_watching();
+        *self.view.borrow_mut() = view;
     }
 
     /// Tells the writer whether changes must wake this core.

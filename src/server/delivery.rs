@@ -15,7 +15,7 @@ use crate::tree::acl::authorize;
 use crate::tree::apply::{Fired, What};
 use crate::wire::acl::{Acl, READ};
 use crate::wire::event::{self, EventType};
-use crate::wire::reply::WriteReply;
+use crate::wire::reply::{ReplyHeader, WriteReply};
 
 /// The connections that a batch has touched, each once.
 #[derive(Default)]
@@ -129,6 +129,18 @@ impl Core {
                 touched.to_send.push(conn);
             }
             Answer::Expired => conn.abort(),
+            Answer::Synced { xid, path } => {
+                self.answered(&conn);
+                let (sync, due) = conn.write_answered();
+                let header = ReplyHeader { xid, zxid, err: 0 };
+                let bytes = header.append(&mut conn.out.borrow_mut(), |w| w.raw(&path));
+                self.done(&conn, xid, zxid, bytes, sync);
+                if due {
+                    touched.to_resume.push(conn)
+                } else {
+                    touched.to_send.push(conn)
+                }
+            }
         }
     }
 

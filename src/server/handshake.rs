@@ -17,6 +17,12 @@ impl Core {
         };
         let options = &self.shared.options;
         self.numbers.borrow_mut().connection_requests += 1;
+        if !self.shared.is_welcome() {
+            // Without a leader nobody is served here (`NIOServerCnxn#readConnectRequest`).
+            self.numbers.borrow_mut().unserved += 1;
+            return conn.abort();
+        }
+        conn.wanted.set(Some(request.session_id));
         if request.last_zxid_seen > self.view.borrow().totals().zxid.0 as i64 {
             // The client has seen more than we have: it must find a server that is further.
             tracing::info!(peer = %conn.peer, seen = format!("0x{:x}", request.last_zxid_seen), "a client from the future was refused");

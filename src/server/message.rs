@@ -4,19 +4,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use storage::engine::Room;
-use storage::log::LogWrite;
+use storage::log::{Log, LogWrite};
 use tokio::sync::oneshot;
 
 use super::admin::{command::Command, json::Fields};
 use super::doors::Place;
 use super::metrics::{CoreNumbers, WriterNumbers};
 use super::snapshots::Asked;
+use crate::replica::member::Input;
 use crate::replica::session::Heart;
 use crate::replica::{Answered, Origin, WriteRequest};
-use crate::tree::Version;
 use crate::tree::apply::Fired;
+use crate::tree::{Version, View};
 use crate::wire::acl::Id;
 use crate::wire::four_letter::Connection;
+use crate::zab::Mark;
 
 /// To the writer.
 #[allow(missing_docs)]
@@ -52,6 +54,10 @@ pub enum ToWriter {
     ResetNumbers,
     /// Finish what is in the log and say so.
     Stop(oneshot::Sender<()>),
+    /// Something came from another server of the ensemble.
+    Member(Input),
+    /// A disk operation of a member other than an append is durable; with the log, if it was lent.
+    Stored(Mark, std::io::Result<Option<Box<Log>>>),
 }
 
 /// To a core.
@@ -76,6 +82,10 @@ pub enum ToCore {
     },
     /// A connection must go: its session is elsewhere.
     Displace(Origin),
+    /// Nobody is served any more: every connection with a session ends.
+    HangUp,
+    /// The whole state is another; nobody is served meanwhile.
+    Replace(View),
     /// For the four-letter words.
     Report(Want, oneshot::Sender<CoreReport>),
     /// An admin command, with `set_trace_mask`'s parameter; only the first core gets any.
@@ -90,6 +100,8 @@ pub enum ToCore {
 
 /// What a core is told of a published batch: all that happened, and its own answers.
 pub struct Batch {
+    /// Counted from 1.
+    pub number: u64,
     /// The state afterwards.
     pub version: Version,
     /// What happened, in zxid order; shared by all cores.
@@ -140,4 +152,19 @@ pub struct WriterReport {
     pub numbers: WriterNumbers,
     /// The room on the disks at the last look.
     pub room: Room,
+    /// Of a server of an ensemble.
+    pub member: Option<MemberReport>,
+}
+
+/// What a server of an ensemble tells of it.
+#[derive(Clone, Debug, Default)]
+pub struct MemberReport {
+    /// Learners that a leader has, with a vote and without.
+    pub learners: (usize, usize),
+    /// Those of them with a vote that are in step.
+    pub synced_followers: usize,
+    /// How long the last election took, ms.
+    pub election_ms: Option<u64>,
+    /// Transactions whose digest was another here.
+    pub digest_mismatches: u64,
 }

@@ -76,6 +76,8 @@ pub struct CoreNumbers {
     pub revalidations: u64,
     /// Connections that ended because the client's side did.
     pub drops: u64,
+    /// ConnectRequests that came while nobody was served.
+    pub unserved: u64,
     pub sessionless_expired: u64,
     pub latency: Summary,
     pub reads: Series,
@@ -157,6 +159,7 @@ impl CoreNumbers {
         self.connection_requests += requests;
         self.revalidations += other.revalidations;
         self.drops += other.drops;
+        self.unserved += other.unserved;
         self.sessionless_expired += other.sessionless_expired;
         self.latency.merge(latency);
         self.reads.merge(reads);

@@ -2,12 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admin::AdminOptions;
+use super::config::ensemble::PeerAddress;
+use crate::base::ServerId;
 use crate::io::Engine;
 use crate::replica::Settings;
 use crate::tree::Features;
+use crate::zab::{self, Quorum};
 
 /// Everything that was decided before the first thread started. Has no `Debug`: it holds the super digest.
 #[derive(Clone)]
@@ -78,6 +82,92 @@ pub struct Options {
     pub admin: Option<AdminOptions>,
     /// The lines of the four-letter word `conf` that are not known from elsewhere.
     pub shown: Shown,
+    /// The other servers; `None` for a standalone server.
+    pub ensemble: Option<Arc<Ensemble>>,
+}
+
+/// A server that is one of several.
+#[derive(Clone, Debug)]
+pub struct Ensemble {
+    /// This one.
+    pub me: ServerId,
+    /// All of them, this one too.
+    pub members: Vec<PeerMember>,
+    /// As Java writes it.
+    pub config_text: String,
+    /// Who votes.
+    pub quorum: Quorum,
+    /// `tickTime`.
+    pub tick_ms: u64,
+    /// `initLimit`.
+    pub init_limit: u64,
+    /// `syncLimit`.
+    pub sync_limit: u64,
+    /// `cnxTimeout`.
+    pub connect_ms: u64,
+    /// How long a server may take to say who it is.
+    pub introduction_ms: u64,
+    /// `electionPortBindRetry`; 0 is for ever.
+    pub bind_retries: u64,
+    /// `quorumListenOnAllIPs`.
+    pub everywhere: bool,
+    /// `tcpKeepAlive`.
+    pub keep_alive: bool,
+    /// `leaderServes`.
+    pub leader_serves: bool,
+    /// `multiAddress.enabled`.
+    pub several: bool,
+    /// `fastleader.minNotificationInterval` and `maxNotificationInterval`.
+    pub notification_ms: (u64, u64),
+}
+
+/// One server of an ensemble.
+#[derive(Clone, Debug)]
+pub struct PeerMember {
+    /// Its number.
+    pub id: ServerId,
+    /// Whether it votes.
+    pub participant: bool,
+    /// Where it is.
+    pub addresses: Vec<PeerAddress>,
+}
+
+impl PeerMember {
+    /// Where it takes notifications.
+    pub fn election_hosts(&self) -> Vec<(String, u16)> {
+        let host = |address: &PeerAddress| (address.host.clone(), address.election);
+        self.addresses.iter().map(host).collect()
+    }
+
+    /// Where it takes learners.
+    pub fn quorum_hosts(&self) -> Vec<(String, u16)> {
+        let host = |address: &PeerAddress| (address.host.clone(), address.quorum);
+        self.addresses.iter().map(host).collect()
+    }
+}
+
+impl Ensemble {
+    /// The member with this number, if there is one.
+    pub fn find(&self, id: ServerId) -> Option<&PeerMember> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    /// A member that is known to be there.
+    pub fn member(&self, id: ServerId) -> &PeerMember {
+        self.find(id).expect("the configuration was checked")
+    }
+
+    /// What agreement is told.
+    pub fn settings(&self) -> zab::Settings {
+        zab::Settings {
+            tick_ms: self.tick_ms,
+            init_limit: self.init_limit,
+            sync_limit: self.sync_limit,
+            notification_ms_min: self.notification_ms.0,
+            notification_ms_max: self.notification_ms.1,
+            ..zab::Settings::new(self.me, self.quorum.clone())
+        }
+    }
 }
 
 /// Values that are only shown.

@@ -98,7 +98,9 @@ impl Core {
         }
         self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
         let body = Body::Received(body, keeper);
-        match op.filter(|op| is_write(*op) && Request::read(*op, &body).is_ok()) {
+        // A member's sync goes to its leader.
+        let is_asked = |op| is_write(op) || op == Op::Sync && self.shared.options.ensemble.is_some();
+        match op.filter(|op| is_asked(*op) && Request::read(*op, &body).is_ok()) {
             Some(op) => self.send_write(conn, header.xid, InFlight { op, read_ms }, body.keep(), conn.ids()),
             // What does not decode too: answered at once, its error would overtake the answers before it.
             None if conn.must_queue() => conn.enqueue(Waiting {

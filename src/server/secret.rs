@@ -2,8 +2,8 @@
 //!
 //! Java derives a session's password from its id alone, so whoever learns an id (the four-letter word `cons` shows
 //! it) can take the session over. A standalone server shares its sessions with nobody, so ours mixes a secret in,
-//! kept beside the data so that sessions survive a restart. An ensemble will use Java's derivation, because there
-//! a session may move between a Java server and ours.
+//! kept beside the data so that sessions survive a restart. An ensemble uses Java's derivation, because there a session
+//! may move between a Java server and ours (`SessionTrackerImpl`, `ZooKeeperServer#generatePasswd`).
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,10 +19,16 @@ const FILE: &str = "session-secret";
 /// How passwords are made.
 #[derive(Clone)]
 pub struct SessionKeys {
-    secret: [u8; SECRET_BYTES],
+    /// `None` is Java's way.
+    secret: Option<[u8; SECRET_BYTES]>,
 }
 
 impl SessionKeys {
+    /// Java's, which every server of an ensemble knows.
+    pub fn shared() -> SessionKeys {
+        SessionKeys { secret: None }
+    }
+
     /// Reads the secret of a data directory, or makes one.
     pub fn open(directory: &Path) -> io::Result<SessionKeys> {
         let path = directory.join(FILE);
@@ -35,7 +41,7 @@ impl SessionKeys {
                     );
                     io::Error::new(io::ErrorKind::InvalidData, text)
                 })?;
-                Ok(SessionKeys { secret })
+                Ok(SessionKeys { secret: Some(secret) })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(directory, &path),
             Err(error) => Err(error),
@@ -55,15 +61,18 @@ impl SessionKeys {
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
         std::fs::File::open(directory)?.sync_all()?;
-        Ok(SessionKeys { secret })
+        Ok(SessionKeys { secret: Some(secret) })
     }
 
     /// A session's password.
     pub fn password(&self, session: SessionId) -> [u8; PASSWORD_BYTES] {
+        let Some(secret) = self.secret else {
+            return of_java(session);
+        };
         let hash = Sha256::new()
-            .chain_update(self.secret)
+            .chain_update(secret)
             .chain_update(session.0.to_be_bytes())
-            .chain_update(self.secret)
+            .chain_update(secret)
             .finalize();
         hash[..PASSWORD_BYTES]
             .try_into()
@@ -73,13 +82,30 @@ impl SessionKeys {
     /// Compares in constant time.
     pub fn accepts(&self, session: SessionId, password: &[u8]) -> bool {
         let expected = self.password(session);
-        password.len() == expected.len()
+        session.0 != 0
+            && password.len() == expected.len()
             && expected
                 .iter()
                 .zip(password)
                 .fold(0, |difference, (a, b)| difference | (a ^ b))
                 == 0
     }
+}
+
+/// What Java derives the seed of a session's password with (`ZooKeeperServer#superSecret`).
+const JAVA_SECRET: i64 = 0xB341_5C00;
+
+/// The first bytes of `java.util.Random` with the session's seed.
+fn of_java(session: SessionId) -> [u8; PASSWORD_BYTES] {
+    const MULTIPLIER: i64 = 0x5_DEEC_E66D;
+    const MASK: i64 = (1 << 48) - 1;
+    let mut seed = (session.0 ^ JAVA_SECRET ^ MULTIPLIER) & MASK;
+    let mut password = [0; PASSWORD_BYTES];
+    for four in password.chunks_exact_mut(4) {
+        seed = (seed.wrapping_mul(MULTIPLIER) + 0xB) & MASK;
+        four.copy_from_slice(&((seed >> 16) as i32).to_le_bytes());
+    }
+    password
 }
 
 /// Bytes nobody can guess, from the kernel.
@@ -93,6 +119,18 @@ pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ensemble_has_the_passwords_of_java() {
+        let keys = SessionKeys::shared();
+        let password = keys.password(SessionId(0x200_0016_9c21_0000));
+        let hex: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "e5aa094f0eb35844cb9c8ba7076d16f0");
+        assert!(
+            !keys.accepts(SessionId(0), &keys.password(SessionId(0))),
+            "no session has the number 0"
+        );
+    }
 
     #[test]
     fn passwords_survive_a_restart_and_differ_between_directories() {

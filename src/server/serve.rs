@@ -11,18 +11,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::admin;
 use super::core::Core;
 use super::doors::Repeated;
+use super::member::Host;
 use super::message::{ToCore, ToWriter};
-use super::options::Options;
+use super::options::{Ensemble, Options};
+use super::peers::Listeners;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{CorePort, Opened, Shared};
 use super::snapshots;
 use super::start::Timed;
 use super::writer::Writer;
+use crate::base::Epoch;
 use crate::io::listen::{self, Bound};
 use crate::io::{Clock, run};
 use crate::replica::Now;
 use crate::replica::Replica;
+use crate::replica::member::{self, Member};
 use crate::replica::recover::Recovery;
+use crate::tree::View;
+use crate::zab;
 
 /// Why a server did not start, or how it ended.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub enum ServeError {
     Listen(std::net::SocketAddr, std::io::Error),
     /// The operating system refused something else.
     System(&'static str, std::io::Error),
+    /// An address for other servers cannot be listened on.
+    Peers(String, std::io::Error),
     /// The admin server's address cannot be listened on.
     Admin(std::net::SocketAddr, std::io::Error),
 }
@@ -46,6 +54,11 @@ impl std::fmt::Display for ServeError {
                 "cannot listen on {address}: {error}; is another server running there?"
             ),
             ServeError::System(what, error) => write!(f, "{what}: {error}"),
+            ServeError::Peers(address, error) => write!(
+                f,
+                "cannot listen on {address} for other servers: {error}; it is this server's own server.N line (myid says \
+                 which), and must be an address of this machine that nobody else listens on"
+            ),
             ServeError::Admin(address, error) => write!(
                 f,
                 "cannot listen on {address} for the admin server: {error}; is another server running there? Its port is \
@@ -59,12 +72,38 @@ impl std::fmt::Display for ServeError {
 pub struct Prepared {
     shared: Arc<Shared>,
     storage: Arc<Storage>,
-    replica: Replica,
+    brain: Brain,
     log: Log,
     bound: Bound,
     admin: Option<std::net::TcpListener>,
     /// What was found on the disk.
     pub report: Report,
+}
+
+/// Who decides what is written.
+enum Brain {
+    /// A standalone server.
+    Alone(Box<Replica>),
+    /// One of several, with its two ports.
+    Member(Box<Member>, Listeners),
+}
+
+impl Brain {
+    fn view(&self) -> View {
+        match self {
+            Brain::Alone(replica) => replica.view(),
+            Brain::Member(member, _) => member.view(),
+        }
+    }
+
+    /// Its loop, on the loop that calls this.
+    async fn run(self, shared: Arc<Shared>, storage: Arc<Storage>, log: Log) -> std::io::Result<()> {
+        match self {
+            Brain::Alone(replica) => Writer::new(shared, storage, *replica, log)?.run().await,
+            Brain::Member(member, listeners) => Host::new(shared, storage, *member, log, listeners)?.run().await,
+        }
+        Ok(())
+    }
 }
 
 impl Prepared {
@@ -78,19 +117,32 @@ impl Prepared {
         let admin = admin.transpose()?;
         let clock = Clock::default();
         let seed = u64::from_ne_bytes(random_bytes::<8>().map_err(|error| ServeError::System("/dev/urandom", error))?);
-        let mut timed = Timed::new(Recovery::new(options.features.clone(), seed), clock);
+        let listeners = options.ensemble.as_deref().map(Listeners::bind).transpose();
+        let listeners = listeners.map_err(|(address, error)| ServeError::Peers(address, error))?;
+        let recovery = Recovery::new(options.features.clone(), seed);
+        let recovery = match options.ensemble {
+            None => recovery,
+            Some(_) => recovery.holding_back(HELD_BACK, HELD_BACK_BYTES),
+        };
+        let mut timed = Timed::new(recovery, clock);
         let (storage, log, report) = Storage::open(storage_options(&options), &mut timed)
             .map_err(|error| ServeError::Data(error.to_string()))?;
         let start = timed.numbers();
-        let keys = SessionKeys::open(storage.data_path()).map_err(|error| ServeError::Data(error.to_string()))?;
-        let replica = Replica::new(
-            timed.finish(),
-            options.desk,
-            Now {
-                ms: clock.ms(),
-                wall_ms: clock.wall_ms(),
-            },
-        );
+        let now = Now {
+            ms: clock.ms(),
+            wall_ms: clock.wall_ms(),
+        };
+        let keys = match options.ensemble {
+            None => SessionKeys::open(storage.data_path()).map_err(|error| ServeError::Data(error.to_string()))?,
+            Some(_) => SessionKeys::shared(),
+        };
+        let brain = match (&options.ensemble, listeners) {
+            (Some(ensemble), Some(listeners)) => {
+                let member = member(&options, ensemble, &storage, timed, now)?;
+                Brain::Member(Box::new(member), listeners)
+            }
+            _ => Brain::Alone(Box::new(Replica::new(timed.finish(), options.desk, now))),
+        };
         let opened = Opened {
             data_path: storage.data_path().into(),
             log_path: storage.log_path().into(),
@@ -102,7 +154,7 @@ impl Prepared {
         Ok(Prepared {
             shared,
             storage: Arc::new(storage),
-            replica,
+            brain,
             log,
             bound,
             admin,
@@ -126,7 +178,7 @@ impl Prepared {
         let Prepared {
             shared,
             storage,
-            replica,
+            brain,
             log,
             bound,
             admin,
@@ -143,30 +195,32 @@ impl Prepared {
         }
         let guest = shared.options.cores <= GUEST_CORES_MAX;
         for index in 1..shared.options.cores {
-            let (shared, view) = (Arc::clone(&shared), replica.view());
+            let (shared, view) = (Arc::clone(&shared), brain.view());
             spawn(format!("core-{index}"), move || {
                 run(engine, async move { Core::new(index as u16, shared, view).run().await })
             })?;
         }
-        let view = replica.view();
-        let writer_parts = (Arc::clone(&shared), storage, replica, log);
-        let writer = move || Writer::new(writer_parts.0, writer_parts.1, writer_parts.2, writer_parts.3);
+        let view = brain.view();
+        let writer_shared = Arc::clone(&shared);
+        let writer = move || brain.run(writer_shared, storage, log);
         let mut guest_writer = Some(writer);
         if !guest {
             let writer = guest_writer.take().expect("it is there");
             spawn("writer".into(), move || {
                 run(engine, async move {
-                    match writer() {
-                        Ok(writer) => writer.run().await,
-                        Err(error) => fatal("the writer", &error),
+                    if let Err(error) = writer().await {
+                        fatal("the writer", &error);
                     }
                 })
             })?;
         }
         let main = async move {
             if let Some(writer) = guest_writer {
-                let writer = writer()?;
-                tokio::task::spawn_local(writer.run());
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = writer().await {
+                        fatal("the writer", &error);
+                    }
+                });
             }
             let core = Core::new(0, Arc::clone(&shared), view);
             tokio::task::spawn_local(core.run());
@@ -193,6 +247,40 @@ impl Prepared {
             .and_then(|result| result)
             .map_err(|error| ServeError::System("the first event loop", error))
     }
+}
+
+/// Transactions, and bytes of them, that a member keeps out of its tree at a start: they may have been nobody's but its
+/// own, and its leader may tell it to forget them.
+const HELD_BACK: usize = 1000;
+const HELD_BACK_BYTES: usize = 32 << 20;
+
+/// A member with what the disk holds.
+fn member(
+    options: &Options,
+    ensemble: &Ensemble,
+    storage: &Storage,
+    timed: Timed,
+    now: Now,
+) -> Result<Member, ServeError> {
+    let (tree, base, entries) = timed.finish_member();
+    let last = entries.last().map_or(base, |entry| entry.zxid).epoch();
+    let (accepted, current) = match storage.epochs() {
+        // A store that was a standalone server's, or was imported (`QuorumPeer#loadDataBase`).
+        (0, 0) => (last, last),
+        epochs => epochs,
+    };
+    let found = zab::Recovered {
+        accepted: Epoch(accepted),
+        current: Epoch(current),
+        base,
+        entries,
+        trusted: true,
+    };
+    let settings = member::Settings {
+        zab: ensemble.settings(),
+        desk: options.desk,
+    };
+    Member::start(settings, tree, found, now).map_err(|error| ServeError::Data(error.to_string()))
 }
 
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.
@@ -230,7 +318,7 @@ fn spawn(name: String, work: impl FnOnce() -> std::io::Result<()> + Send + 'stat
 }
 
 /// A server without one of its threads is no server.
-fn fatal(what: &str, error: &std::io::Error) -> ! {
+pub(super) fn fatal(what: &str, error: &std::io::Error) -> ! {
     tracing::error!(what, %error, "a thread ended, so this server stops");
     let _ = writeln!(
         std::io::stderr(),

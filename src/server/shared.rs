@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use super::doors::Doors;
 use super::message::{ToCore, ToWriter};
@@ -60,7 +60,46 @@ pub struct Shared {
     pub opened: Opened,
     /// Requests that were read and not answered (`ZooKeeperServer#getInProcess`).
     pub outstanding: AtomicUsize,
-    published: AtomicU64,
+    handed: AtomicU64,
+    serving: AtomicU8,
+    welcome: AtomicBool,
+}
+
+/// As what this server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// It has no leader.
+    Nobody,
+    /// Alone.
+    Standalone,
+    /// As the leader of an ensemble.
+    Leader,
+    /// With a vote.
+    Follower,
+    /// Without one.
+    Observer,
+}
+
+impl Mode {
+    const ALL: [Mode; 5] = [
+        Mode::Nobody,
+        Mode::Standalone,
+        Mode::Leader,
+        Mode::Follower,
+        Mode::Observer,
+    ];
+
+    /// As the four-letter words say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Nobody => "looking",
+            Mode::Standalone => "standalone",
+            Mode::Leader => "leader",
+            Mode::Follower => "follower",
+            Mode::Observer => "observer",
+        }
+    }
 }
 
 impl Shared {
@@ -68,6 +107,10 @@ impl Shared {
     pub fn new(options: Options, keys: SessionKeys, clock: Clock, opened: Opened) -> Arc<Shared> {
         let cores = (0..options.cores).map(|_| CorePort::default()).collect();
         let (writer, outstanding) = (Inbox::default(), AtomicUsize::new(0));
+        let alone = match options.ensemble {
+            None => Mode::Standalone,
+            Some(_) => Mode::Nobody,
+        };
         let words = Whitelist::new(options.words.as_deref(), options.read_only_mode);
         Arc::new(Shared {
             options,
@@ -79,20 +122,39 @@ impl Shared {
             doors: Arc::default(),
             words,
             trace_mask: AtomicI64::new(TRACE_MASK),
-            published: AtomicU64::new(opened.durable.0),
+            handed: AtomicU64::new(0),
+            serving: AtomicU8::new(alone as u8),
+            welcome: AtomicBool::new(alone == Mode::Standalone),
             opened,
         })
     }
 
-    /// The newest transaction that a client may see. A batch lies in every inbox before this moves: a core that
-    /// empties its inbox up to here is never behind an answer that another core gave.
-    pub fn published(&self) -> Zxid {
-        Zxid(self.published.load(Ordering::Acquire))
+    /// The newest batch that a client may see. It lies in every inbox before this moves: a core that empties its inbox
+    /// up to here is never behind an answer that another core gave. Counted, since the zxid of a member of an ensemble
+    /// may go back when a leader's state takes the place of its own.
+    pub fn handed(&self) -> u64 {
+        self.handed.load(Ordering::Acquire)
     }
 
-    /// Moves it; the writer's right alone.
-    pub fn publish(&self, zxid: Zxid) {
-        let before = self.published.swap(zxid.0, Ordering::AcqRel);
-        assert!(before <= zxid.0, "published went back from {before:x} to {zxid}");
+    /// Moves it by one batch; the writer's right alone.
+    pub fn hand(&self, number: u64) {
+        let before = self.handed.swap(number, Ordering::AcqRel);
+        assert_eq!(before + 1, number, "batches are handed out one by one");
+    }
+
+    /// As what this server serves now.
+    pub fn mode(&self) -> Mode {
+        Mode::ALL[self.serving.load(Ordering::Acquire) as usize]
+    }
+
+    /// Whether clients are taken (`leaderServes`).
+    pub fn is_welcome(&self) -> bool {
+        self.welcome.load(Ordering::Acquire)
+    }
+
+    /// From now on; the writer's right alone.
+    pub fn set_mode(&self, mode: Mode, welcome: bool) {
+        self.serving.store(mode as u8, Ordering::Release);
+        self.welcome.store(welcome, Ordering::Release);
     }
 }

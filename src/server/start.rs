@@ -16,6 +16,7 @@ use crate::replica::recover::Recovery;
 use crate::tree::Tree;
 use crate::tree::key::Kind;
 use crate::tree::snapshot::read_meta;
+use crate::zab::Proposal;
 
 /// Time between two lines of progress.
 const TELL_EVERY_MS: u64 = 1000;
@@ -61,6 +62,11 @@ impl Timed {
     /// The recovered tree.
     pub fn finish(self) -> Tree {
         self.recovery.finish()
+    }
+
+    /// For a member: the tree without the last transactions, its zxid, and those transactions.
+    pub fn finish_member(self) -> (Tree, Zxid, Vec<Proposal>) {
+        self.recovery.finish_member()
     }
 }
 

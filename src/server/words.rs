@@ -16,14 +16,12 @@ use super::core::Core;
 use super::host;
 use super::message::{CoreReport, ToCore, ToWriter, Want, WriterReport};
 use super::metrics::CoreNumbers;
+use super::shared::Mode;
 use crate::tree::View;
 use crate::tree::quota::{Track, limits_path, stats_path};
 use crate::wire::four_letter::{
     self, ConfLines, ConnectionDue, DumpLines, Gauges, Monitor, QuotaLine, ServerLines, Word,
 };
-
-/// The only mode there is until ensembles are served.
-const MODE: &str = "standalone";
 
 /// The bytes of an answer that the Java server sends, and counts, as one packet.
 const PACKET_BYTES: usize = 8192;
@@ -90,6 +88,14 @@ impl Core {
 
     async fn answer_word(self: &Rc<Core>, word: Word) -> String {
         let mut out = String::new();
+        if self.shared.mode() == Mode::Nobody {
+            match word {
+                Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk => {}
+                Word::Isro => return "null".into(),
+                Word::Hash => return four_letter::NOT_SERVING.trim_end().into(),
+                _ => return four_letter::NOT_SERVING.into(),
+            }
+        }
         match word {
             Word::Ruok => out.push_str("imok"),
             Word::Isro => out.push_str("rw"),
@@ -198,7 +204,7 @@ impl Core {
             connections: self.shared.doors.alive(),
             outstanding: self.shared.outstanding.load(Ordering::Relaxed),
             zxid: view.totals().zxid.0 as i64,
-            mode: MODE,
+            mode: self.shared.mode().name(),
             nodes: nodes_shown(&view),
         }
     }
@@ -277,7 +283,7 @@ impl Core {
         let [created, deleted, changed, children] = cores.told;
         let counters = vec![
             ("bytes_received_count", cores.bytes_received),
-            ("cnxn_closed_without_zk_server_running", 0),
+            ("cnxn_closed_without_zk_server_running", cores.unserved),
             ("connection_drop_count", cores.drops),
             ("connection_rejected", self.shared.doors.rejected()),
             ("connection_request_count", cores.connection_requests),
@@ -314,7 +320,7 @@ impl Core {
         let watches = reports.iter().map(|report| report.watch_count as u64).sum();
         let (gauges, quotas) = (self.gauges(&cores, watches), self.quota_lines(&writer.quotas));
         Monitor {
-            mode: MODE,
+            mode: self.shared.mode().name(),
             gauges,
             quotas,
             own: own_lines(writer),

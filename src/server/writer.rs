@@ -6,35 +6,30 @@
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use storage::Zxid;
 use storage::engine::{Engine as Storage, Level, Room};
 use storage::log::{Log, LogWrite};
 
-use super::message::{Batch, ToCore, ToWriter, WriterReport};
+use super::message::{ToCore, ToWriter, WriterReport};
 use super::metrics::WriterNumbers;
+use super::publish;
 use super::shared::Shared;
 use super::snapshots::{self, Asked, Trigger};
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
 use crate::replica::Now;
-use crate::replica::{Answered, Origin, Published, Replica};
+use crate::replica::{Origin, Replica};
 
 /// The exit status when the log cannot be written for another reason than the next one.
 pub const EXIT_LOG_FAILED: i32 = 21;
 /// The exit status when there is no space left for the log: neither on the disk nor in its reserve.
 pub const EXIT_LOG_FULL: i32 = 22;
 
-/// A core that sleeps is woken for the sake of memory when so many batches wait for it, or when it holds back so
-/// many retired pieces: a million creates while one of two cores slept cost 400 B a znode instead of 240.
-const BACKLOG_MAX: usize = 64;
-const RETIRED_MAX: usize = 16 * 1024;
-
 /// Pieces of old versions freed in each turn: so many, and a share of what waits, so that no load outruns it.
-const RECLAIM_MIN: usize = 256;
-const RECLAIM_SHARE: usize = 4;
+pub(super) const RECLAIM_MIN: usize = 256;
+pub(super) const RECLAIM_SHARE: usize = 4;
 
 /// What the writer owns.
 pub struct Writer {
@@ -206,6 +201,7 @@ impl Writer {
             ToWriter::Report(answer) => drop(answer.send(self.report())),
             ToWriter::ResetNumbers => self.numbers = WriterNumbers::default(),
             ToWriter::Stop(done) => self.stopping.push(done),
+            ToWriter::Member(_) | ToWriter::Stored(..) => unreachable!("a standalone server has no peers"),
         }
     }
 
@@ -216,6 +212,7 @@ impl Writer {
             digests: self.replica.digests(),
             numbers: self.numbers.clone(),
             room: self.storage.room(),
+            member: None,
         }
     }
 
@@ -316,38 +313,11 @@ impl Writer {
     /// Everything that is durable becomes visible, version by version; each core is woken once at most.
     fn publish(&mut self, durable: Zxid) {
         let mut wake = vec![false; self.shared.cores.len()];
-        let crowded = self.replica.retired() > RETIRED_MAX;
+        let crowded = self.replica.retired() > publish::RETIRED_MAX;
         while let Some(published) = self.replica.durable(durable) {
-            self.hand_out(published, crowded, &mut wake);
+            publish::hand_out(&self.shared, published, crowded, &mut wake);
         }
-        let ports = self.shared.cores.iter().zip(wake);
-        ports.filter(|(_, wake)| *wake).for_each(|(port, _)| port.inbox.ring());
-    }
-
-    fn hand_out(&self, published: Published, crowded: bool, wake: &mut [bool]) {
-        let Published {
-            version,
-            fired,
-            answers,
-        } = published;
-        let fired = Arc::new(fired);
-        let mut by_core: Vec<Vec<Answered>> = self.shared.cores.iter().map(|_| Vec::new()).collect();
-        for answered in answers {
-            by_core[answered.origin.core as usize].push(answered);
-        }
-        for ((port, answers), wake) in self.shared.cores.iter().zip(by_core).zip(wake) {
-            let answered = !answers.is_empty();
-            port.inbox.push(ToCore::Batch(Batch {
-                version: version.clone(),
-                fired: Arc::clone(&fired),
-                answers,
-            }));
-            // Looked at after the push: a watch that was registered before it is seen here, one that is registered
-            // after it belongs to a core that will look into its inbox by itself.
-            let news = !fired.is_empty() && port.watching.load(Ordering::SeqCst);
-            *wake |= answered || news || crowded || port.inbox.len() > BACKLOG_MAX;
-        }
-        self.shared.publish(version.totals.zxid);
+        publish::ring(&self.shared, wake);
     }
 
     fn snapshot(&mut self) {
@@ -373,7 +343,7 @@ impl Writer {
 }
 
 /// One line, then the end: what was not acknowledged may or may not be on the disk, and nobody may be told more.
-fn give_up(error: &std::io::Error) -> ! {
+pub(super) fn give_up(error: &std::io::Error) -> ! {
     let status = if storage::disk::is_full(error) {
         EXIT_LOG_FULL
     } else {

@@ -107,7 +107,7 @@ pub struct Tree {
     acl_ids: HashMap<Arc<[Acl]>, AclId>,
     acls: HashMap<AclId, Arc<[Acl]>>,
     open_acl: Arc<[Acl]>,
-    /// The sessions that live. No multi opens or closes one, so that a roll-back never concerns it.
+    /// The sessions that live. No multi opens or closes one, so that its roll-back never concerns it.
     pub(super) session_ids: BTreeSet<i64>,
     /// Quota paths added (true) or removed since the checkpoint.
     quota_undo: Vec<(String, bool)>,
@@ -261,6 +261,23 @@ impl Tree {
                 self.quotas.add(&path)
             };
         }
+    }
+
+    /// Makes the head what a view shows, whatever has become of it since. `sessions` are those that were opened or closed
+    /// since.
+    pub fn return_to(&mut self, view: &View, sessions: impl IntoIterator<Item = i64>) {
+        self.trie.return_to(&view.reader);
+        self.totals = view.totals;
+        for id in sessions {
+            match self.session(id).is_some_and(|record| record.timeout_ms > 0) {
+                true => self.session_ids.insert(id),
+                false => self.session_ids.remove(&id),
+            };
+        }
+        let newest = self.totals.zxid.0 as i64;
+        while self.digests.pop_back_if(|(zxid, _)| *zxid > newest).is_some() {}
+        self.quotas = QuotaPaths::default();
+        self.derive_quotas();
     }
 
     /// Keeps everything since the checkpoint.
@@ -423,6 +440,10 @@ impl Tree {
             self.acl_ids.insert(Arc::clone(&entries), id);
             self.acls.insert(id, entries);
         }
+        self.derive_quotas();
+    }
+
+    fn derive_quotas(&mut self) {
         let limits: Vec<String> = super::read::subtree(&self.trie, QUOTA)
             .into_iter()
             .filter_map(|path| super::quota::subject(&path, super::quota::LIMITS).map(str::to_owned))
@@ -432,14 +453,18 @@ impl Tree {
         }
     }
 
-    /// Forgets ACL entries that neither the trie nor any roll-back can ask for; called between transactions.
-    pub fn sweep_acls(&mut self) {
+    /// Forgets ACL entries that neither the trie nor any roll-back can ask for, not even one to what clients see; called
+    /// between transactions.
+    pub fn sweep_acls(&mut self, published: &View) {
         if self.acls.len() < 1024 || self.acls.len() < 2 * self.live_acls() {
             return;
         }
-        let trie = &self.trie;
-        self.acls
-            .retain(|id, _| trie.get(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes()).is_some());
+        let (trie, reader) = (&self.trie, &published.reader);
+        self.acls.retain(|id, _| {
+            let number = id.0.to_be_bytes();
+            let key = Key::new(Kind::Acl, &number);
+            trie.get(key.bytes()).is_some() || reader.get(key.bytes()).is_some()
+        });
         let acls = &self.acls;
         self.acl_ids.retain(|_, id| acls.contains_key(id));
     }

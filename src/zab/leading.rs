@@ -136,7 +136,7 @@ impl Leading {
                 common.out.push(Output::Request { link, request });
                 Ok(())
             }
-            (Phase::Active, FromLearner::SyncRequest) => {
+            (Phase::Active, FromLearner::SyncRequest(_)) => {
                 self.sync_asked(common, link);
                 Ok(())
             }
@@ -290,17 +290,18 @@ impl Leading {
     fn synchronise(&mut self, common: &mut Common, link: Link, epoch: Epoch, now_ms: u64) {
         let learner = self.learners.get_mut(&link).expect("it was just heard");
         let (ledger, out) = (&common.ledger, &mut common.out);
-        let decided = match self.stage {
-            Stage::Serving(_) => ledger.delivered(),
-            _ => ledger.last(),
+        // A serving leader's state runs ahead of what is decided, and behind it in what clients see.
+        let (decided, shown) = match self.stage {
+            Stage::Serving(_) => (ledger.delivered(), ledger.shown()),
+            _ => (ledger.last(), ledger.last()),
         };
-        let sync = sync::decide(learner.promise.1, ledger.history(), decided, epoch);
+        let sync = sync::decide(learner.promise.1, ledger.history(), (shown, decided), epoch);
         out.send_now(
             link,
             match sync.how {
                 How::Diff => FromLeader::Diff(decided),
                 How::Trunc(zxid) => FromLeader::Trunc(zxid),
-                How::Snap => FromLeader::Snap(decided),
+                How::Snap => FromLeader::Snap(sync.from),
             },
         );
         let mut proposal_count = 0;

@@ -1,7 +1,7 @@
 //! What this server has logged, promised and learned to be decided, and how much of it is on its disk.
 //!
-//! `base ≤ delivered ≤ last`, where `delivered` is how far the tree is: all that is known to be decided, or what the
-//! base's snapshot holds. `durable` follows on its own: a quorum may be faster than this disk. Nothing that is known
+//! `base ≤ shown ≤ delivered ≤ last`, where `delivered` is how far the tree is: all that is known to be decided, or what
+//! the base's snapshot holds; and `shown` how much of it clients see yet. `durable` follows on its own: a quorum may be faster than this disk. Nothing that is known
 //! to be decided is ever given up. What is stored is remembered until it is durable, so that the disk's image is known.
 
 use std::collections::VecDeque;
@@ -90,6 +90,7 @@ pub struct Ledger {
     current: Epoch,
     trusted: bool,
     committed: Zxid,
+    shown: Zxid,
     durable: Durable,
     changes: VecDeque<(Mark, Change)>,
     kept_count: usize,
@@ -114,6 +115,7 @@ impl Ledger {
             current,
             trusted: found.trusted,
             committed: Zxid::ZERO,
+            shown: found.base,
             durable: Durable {
                 last,
                 accepted,
@@ -137,6 +139,23 @@ impl Ledger {
     /// How far the tree is.
     pub fn delivered(&self) -> Zxid {
         self.committed.max(self.history.base())
+    }
+
+    /// How far clients see it.
+    pub fn shown(&self) -> Zxid {
+        self.shown
+    }
+
+    /// Clients see it so far.
+    pub fn show(&mut self, zxid: Zxid) {
+        let delivered = self.delivered();
+        assert!(
+            self.shown <= zxid && zxid <= delivered,
+            "shown {} ≤ {zxid} ≤ delivered {delivered}",
+            self.shown
+        );
+        self.shown = zxid;
+        self.trim();
     }
 
     /// The newest epoch promised.
@@ -200,6 +219,7 @@ impl Ledger {
             return false;
         }
         self.history = History::starting_at(zxid);
+        self.shown = zxid;
         self.change(Change::Last(zxid), Store::Install(zxid), out);
         self.trusted = true;
         true
@@ -226,7 +246,7 @@ impl Ledger {
         }
     }
 
-    /// Everything up to a zxid is decided: it is delivered, in order. What has been of use long enough is let go.
+    /// Everything up to a zxid is decided: it is delivered, in order.
     pub fn commit(&mut self, through: Zxid, out: &mut Outbox) {
         let delivered = self.delivered();
         assert!(through <= self.last(), "committed {through} ≤ last {}", self.last());
@@ -236,7 +256,12 @@ impl Ledger {
         let decided = self.history.after(delivered).take_while(|entry| entry.zxid <= through);
         decided.for_each(|entry| out.push(Output::Deliver(entry.clone())));
         self.committed = through;
-        self.history.trim(through, self.kept_count);
+        self.trim();
+    }
+
+    /// Lets go of what has been of use long enough; what a snapshot would lack stays.
+    fn trim(&mut self) {
+        self.history.trim(self.committed.min(self.shown), self.kept_count);
     }
 
     /// The zxid that is decided next.
@@ -339,6 +364,8 @@ mod tests {
         ledger.commit(Zxid::new(1, 2), &mut out);
         let delivered = [Output::Deliver(proposal(1, 1)), Output::Deliver(proposal(1, 2))];
         assert_eq!(out.take(), delivered);
+        assert_eq!(ledger.history().base(), Zxid::ZERO, "a snapshot would lack it");
+        ledger.show(Zxid::new(1, 2));
         assert_eq!(
             ledger.history().base(),
             Zxid::new(1, 2),

@@ -2,7 +2,7 @@
 //!
 //! The host turns these into packets and back. What it adds or handles by itself: the membership text of NEWLEADER,
 //! the stream behind SNAP (the state at exactly that zxid, taken when the output is handled), the touched sessions in
-//! a learner's PING, and REVALIDATE, which never comes here.
+//! a learner's PING, and REVALIDATE, which never comes here. Requests are not looked into.
 
 use bytes::Bytes;
 
@@ -63,10 +63,10 @@ pub enum FromLearner {
     Ack(Zxid),
     /// A sign of life.
     Ping,
-    /// A client's write.
+    /// A client's write, as its packet travels.
     Request(Bytes),
-    /// A client's sync.
-    SyncRequest,
+    /// A client's sync, likewise.
+    SyncRequest(Bytes),
 }
 
 /// Either.

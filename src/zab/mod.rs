@@ -15,7 +15,7 @@
 //! * Inside an epoch the counters follow each other, in memory, in the log and on every stream (`history::follows`).
 //!
 //! The host's part of the bargain, for whoever drives this: disk operations are made durable in the order given;
-//! messages on a connection stay in order; a SNAP is the state at exactly its zxid (the published one of a leader that
+//! messages on a connection stay in order; a SNAP is the state at exactly its zxid ([`Node::show`] of a leader that
 //! serves, otherwise the one with the whole log applied) and is handed over only when its whole stream has come; after
 //! [`Serving::Nobody`] no client is served and nothing is proposed.
 //!

@@ -47,7 +47,7 @@ pub enum Input {
     /// As a learner that serves: a client's write for the leader.
     Forward(Bytes),
     /// As a learner that serves: a client's sync.
-    Sync,
+    Sync(Bytes),
 }
 
 /// A server of an ensemble.
@@ -89,6 +89,11 @@ impl Node {
         self.common.out.take()
     }
 
+    /// Clients see everything up to this one: a serving leader's SNAP is made of that.
+    pub fn show(&mut self, zxid: Zxid) {
+        self.common.ledger.show(zxid);
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn deadline_ms(&self) -> u64 {
         match self.role() {
@@ -112,6 +117,14 @@ impl Node {
     /// Logged, promised, decided, durable.
     pub fn ledger(&self) -> &Ledger {
         &self.common.ledger
+    }
+
+    /// The connection to the leader, once in step with it.
+    pub fn uplink(&self) -> Option<Link> {
+        match self.role() {
+            Role::Following(Following(uplink)) | Role::Observing(Observing(uplink)) => Some(uplink.link()),
+            _ => None,
+        }
     }
 
     fn role(&self) -> &Role {
@@ -153,7 +166,8 @@ impl Role {
             (Role::Leading(leading), Input::Propose(zxid, txn)) => leading.propose(common, zxid, txn, now_ms),
             (role, Input::Propose(zxid, _)) => panic!("{zxid} is proposed as {:?}", role.state(common)),
             (role, Input::Forward(request)) => role.ask(common, FromLearner::Request(request)),
-            (role, Input::Sync) => role.ask(common, FromLearner::SyncRequest),
+            (role, Input::Sync(request)) => role.ask(common, FromLearner::SyncRequest(request)),
+
             // News of what this server no longer takes part in.
             (role, Input::Gone(_) | Input::NotConnected(_) | Input::FromLearner(..)) => role,
         }

@@ -29,17 +29,17 @@ pub struct Sync {
 }
 
 /// Decides. `learner` is what it logged last, `None` when it has nothing to go by; `committed` is how far the history
-/// is decided; `epoch` is the leader's own.
-pub fn decide(learner: Option<Zxid>, history: &History, committed: Zxid, epoch: Epoch) -> Sync {
+/// is decided, and `shown` how much of that a snapshot holds; `epoch` is the leader's own.
+pub fn decide(learner: Option<Zxid>, history: &History, (shown, committed): (Zxid, Zxid), epoch: Epoch) -> Sync {
     assert!(
-        history.base() <= committed && committed <= history.last(),
-        "{} ≤ {committed} ≤ {}",
+        history.base() <= shown && shown <= committed && committed <= history.last(),
+        "{} ≤ {shown} ≤ {committed} ≤ {}",
         history.base(),
         history.last()
     );
     let snap = Sync {
         how: How::Snap,
-        from: committed,
+        from: shown,
     };
     let Some(last) = learner else { return snap };
     let reach = history.base()..=committed;
@@ -72,7 +72,7 @@ mod tests {
     fn check(learner: Option<(u32, u32)>, expect: How, from: (u32, u32)) {
         let history = history((1, 2), &[(1, 3), (1, 4), (3, 1), (3, 2), (4, 1), (4, 2)]);
         let learner = learner.map(|(epoch, counter)| Zxid::new(epoch, counter));
-        let decided = decide(learner, &history, Zxid::new(4, 1), EPOCH);
+        let decided = decide(learner, &history, (Zxid::new(3, 2), Zxid::new(4, 1)), EPOCH);
         let from = Zxid::new(from.0, from.1);
         assert_eq!(decided, Sync { how: expect, from }, "{learner:?}");
     }
@@ -98,7 +98,12 @@ mod tests {
     #[test]
     fn a_learner_of_our_own_epoch_has_our_first_history() {
         let history = history((1, 2), &[(1, 3), (3, 2 - 1), (4, 1)]);
-        let decided = decide(Some(Zxid::new(4, 1)), &history, Zxid::new(3, 1), EPOCH);
+        let decided = decide(
+            Some(Zxid::new(4, 1)),
+            &history,
+            (Zxid::new(3, 1), Zxid::new(3, 1)),
+            EPOCH,
+        );
         let kept = Zxid::new(3, 1);
         assert_eq!(
             decided,
@@ -111,27 +116,27 @@ mod tests {
 
     #[test]
     fn everything_else_gets_a_snapshot() {
-        check(None, How::Snap, (4, 1));
-        check(Some((1, 1)), How::Snap, (4, 1));
-        check(Some((0, 0)), How::Snap, (4, 1));
+        check(None, How::Snap, (3, 2));
+        check(Some((1, 1)), How::Snap, (3, 2));
+        check(Some((0, 0)), How::Snap, (3, 2));
         // T-21: (2,5) is no point in our history, and (1,4) need not be one in the learner's.
-        check(Some((2, 5)), How::Snap, (4, 1));
+        check(Some((2, 5)), How::Snap, (3, 2));
         // A promise beyond ours says nothing of the history before it.
-        check(Some((9, 0)), How::Snap, (4, 1));
+        check(Some((9, 0)), How::Snap, (3, 2));
     }
 
     #[test]
     fn a_cut_to_nothing_is_no_cut() {
         // T-42: a truncation below the first record keeps that record in Java.
         let history = history((0, 0), &[(4, 1)]);
-        let decided = decide(Some(Zxid::new(4, 1)), &history, Zxid::ZERO, EPOCH);
+        let decided = decide(Some(Zxid::new(4, 1)), &history, (Zxid::ZERO, Zxid::ZERO), EPOCH);
         assert_eq!(decided.how, How::Snap);
     }
 
     #[test]
     fn an_empty_learner_of_a_young_ensemble_gets_it_all() {
         let history = history((0, 0), &[(4, 1), (4, 2)]);
-        let decided = decide(Some(Zxid::ZERO), &history, Zxid::new(4, 2), EPOCH);
+        let decided = decide(Some(Zxid::ZERO), &history, (Zxid::ZERO, Zxid::new(4, 2)), EPOCH);
         assert_eq!(
             decided,
             Sync {

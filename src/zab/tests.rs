@@ -600,10 +600,13 @@ fn an_observer_is_told_what_is_decided() {
 #[test]
 fn a_sync_waits_for_what_was_proposed_before_it() {
     let mut server = serving();
-    let outputs = server.learner_says(LINK, FromLearner::SyncRequest);
+    let outputs = server.learner_says(LINK, FromLearner::SyncRequest(Bytes::new()));
     assert_eq!(leader_said(&outputs, LINK), [FromLeader::Sync]);
     server.step(Input::Propose(z(2, 1), Bytes::new()));
-    assert_eq!(sent(&server.learner_says(LINK, FromLearner::SyncRequest)), []);
+    assert_eq!(
+        sent(&server.learner_says(LINK, FromLearner::SyncRequest(Bytes::new()))),
+        []
+    );
     server.learner_says(LINK, FromLearner::Ack(z(2, 1)));
     let outputs = server.sync();
     assert_eq!(

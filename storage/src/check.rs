@@ -15,7 +15,6 @@ use crate::Zxid;
 use crate::disk::{Access, Bytes, Disk, DiskFile, Lock, LockError};
 use crate::engine::{DIRECTORY, Recover};
 use crate::error::{OpenError, Remains};
-use crate::format::snapshot_name;
 use crate::manifest::{ListedSegment, Manifest};
 use crate::reader::{LogItem, LogReader, Stop};
 use crate::recover::{self, BadHeader, Places, Recovered, check_header, first_needed, load_one};
@@ -368,7 +367,7 @@ impl Known<'_> {
     ) -> Vec<CheckedSnapshot> {
         let loaded = recovered.report.snapshot.as_ref();
         let one = |zxid: Zxid| {
-            let path = self.places.data.join(snapshot_name(zxid));
+            let path = self.places.snapshot(self.manifest, zxid);
             let tried = recovered.damaged.iter().position(|damaged| *damaged == zxid);
             let entries = match (loaded, tried) {
                 (Some(loaded), _) if loaded.zxid == zxid => Ok(loaded.entries),
@@ -403,11 +402,12 @@ impl Known<'_> {
         let Some(start) = first_needed(self.manifest, from) else {
             return (state, segments.is_empty());
         };
-        for segment in &segments[start..] {
+        for (index, segment) in segments.iter().enumerate().skip(start) {
             if segment.listed.base > state || segment.end == SegmentEnd::Missing {
                 return (state, false);
             }
-            state = segment.zxids.map_or(state, |(_, last)| last.max(state));
+            let through = self.manifest.valid_through(index);
+            state = segment.zxids.map_or(state, |(_, last)| last.min(through).max(state));
             if let SegmentEnd::Damaged { .. } = segment.end {
                 return (state, false);
             }

@@ -346,6 +346,15 @@ impl Engine {
         self.store.purge(&self.retain)
     }
 
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// One snapshot, or truncation, at a time.
+    pub(crate) fn snapshotting(&self) -> &Mutex<()> {
+        &self.snapshotting
+    }
+
     /// Where snapshots and manifest are. Others may keep small files there, under names that are not ours.
     pub fn data_path(&self) -> &Path {
         &self.store.data
@@ -469,6 +478,7 @@ fn settle(store: &Arc<Store>, recovered: Recovered, is_new: bool) -> Result<(Tai
     for directory in [&store.data, &store.log] {
         disk.sync_dir(directory).map_err(failed("sync", directory))?;
     }
+    store.end_sweep().map_err(failed("write", &manifest_path))?;
     let tail = go_on(store, state, last)?;
     Ok((tail, report))
 }
@@ -499,7 +509,8 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
     if recover::is_useless(&last) {
         return drop_empty(store, state, &last);
     }
-    let segment = if last.logged == state {
+    let is_cut = store.manifest.lock().cut.is_some();
+    let segment = if last.logged == state && !is_cut {
         let segment = SegmentFile::reopen(Arc::clone(store), last.header.clone());
         Some(Arc::new(segment.map_err(failed("open", &last.path))?))
     } else {
@@ -518,7 +529,12 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
 
 fn drop_empty(store: &Arc<Store>, state: Zxid, last: &Before) -> Result<Tail, OpenError> {
     store
-        .update_in_need(|manifest| manifest.segments.retain(|segment| segment.number != last.header.number))
+        .update_in_need(|manifest| {
+            manifest.segments.retain(|segment| segment.number != last.header.number);
+            // Where it began, the log before it was cut: that must be said by other words now.
+            let header = &last.header;
+            manifest.cut = (header.base < header.previous_last).then_some(header.base);
+        })
         .map_err(failed("write", &store.data.join(MANIFEST)))?;
     store.disk.remove(&last.path).map_err(failed("remove", &last.path))?;
     store.disk.sync_dir(&store.log).map_err(failed("sync", &store.log))?;

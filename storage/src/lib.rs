@@ -22,6 +22,7 @@ mod remains;
 pub mod report;
 mod reserve;
 mod retention;
+pub mod rewind;
 pub mod room;
 pub mod scan;
 mod segment;

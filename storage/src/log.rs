@@ -139,6 +139,20 @@ impl Log {
         self.appended
     }
 
+    /// Whether nothing is on its way and nothing waits to be.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.open.is_empty()
+    }
+
+    /// Goes on from another end. The log must be idle.
+    pub(crate) fn resume(&mut self, tail: Tail) {
+        assert!(self.is_idle(), "the log is idle");
+        self.open = OpenBatch::new(AlignedBuffer::with_capacity(BUFFER), tail.state, tail.chain);
+        (self.appended, self.durable) = (tail.state, tail.state);
+        self.tail = tail;
+        self.look_ahead();
+    }
+
     /// Everything appended so far as one write; `None` if there is nothing, or a write is on its way.
     pub fn next_write(&mut self) -> Option<LogWrite> {
         if self.in_flight.is_some() || self.open.is_empty() {

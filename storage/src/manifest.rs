@@ -4,7 +4,7 @@
 //! is listed before the first batch is written to it; a snapshot is listed after it is whole; both are taken off the
 //! list before they are removed. So an unlisted file is what an interrupted step left, and holds nothing acknowledged.
 //! Also here: which snapshot is meant (its sum), and how far the log led when it was last closed in order, so that an
-//! older copy of its last segment is seen.
+//! older copy of its last segment is seen; where the log was cut (`rewind`); and a member's two epochs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -48,8 +48,16 @@ pub struct Manifest {
     pub sums: BTreeMap<Zxid, u32>,
     /// How far the log led when it was last closed in order: it never leads less far again.
     pub reached: Zxid,
-    /// Segments, oldest first, their numbers without a gap.
+    /// Segments, oldest first, their numbers without a gap. What a segment holds behind the next one's base is void.
     pub segments: Vec<ListedSegment>,
+    /// What the last segment holds behind this is void, too.
+    pub cut: Option<Zxid>,
+    /// Files were taken off the list by `rewind` and are not removed yet: nothing that is not listed is worth anything.
+    pub sweeping: bool,
+    /// The newest epoch that this member of an ensemble promised to follow, 0 before the first.
+    pub accepted_epoch: u32,
+    /// The epoch whose first history is here, 0 before the first.
+    pub current_epoch: u32,
 }
 
 impl Manifest {
@@ -62,6 +70,10 @@ impl Manifest {
             sums: BTreeMap::new(),
             reached: Zxid::ZERO,
             segments: Vec::new(),
+            cut: None,
+            sweeping: false,
+            accepted_epoch: 0,
+            current_epoch: 0,
         }
     }
 
@@ -81,6 +93,16 @@ impl Manifest {
         for segment in &self.segments {
             let ListedSegment { number, first, base } = segment;
             writeln!(text, "segment {number} {:016x} {:016x}", first.0, base.0).expect("a string takes all");
+        }
+        if let Some(cut) = self.cut {
+            writeln!(text, "cut {:016x}", cut.0).expect("a string takes all");
+        }
+        if self.sweeping {
+            text.push_str("sweeping\n");
+        }
+        if self.accepted_epoch > 0 {
+            let (accepted, current) = (self.accepted_epoch, self.current_epoch);
+            writeln!(text, "epochs {accepted:08x} {current:08x}").expect("a string takes all");
         }
         let crc = crc32c::crc32c(text.as_bytes());
         writeln!(text, "crc32c {crc:08x}").expect("a string takes all");
@@ -126,6 +148,12 @@ impl Manifest {
                 self.sums.insert(zxid, u32::from_str_radix(sum, 16).ok()?);
             }
             ["reached", zxid] => self.reached = Zxid(hex(zxid)?),
+            ["cut", zxid] => self.cut = Some(Zxid(hex(zxid)?)),
+            ["sweeping"] => self.sweeping = true,
+            ["epochs", accepted, current] => {
+                self.accepted_epoch = u32::from_str_radix(accepted, 16).ok()?;
+                self.current_epoch = u32::from_str_radix(current, 16).ok()?;
+            }
             ["segment", number, first, base] => {
                 let (first, base) = (Zxid(hex(first)?), Zxid(hex(base)?));
                 let number = number.parse().ok()?;
@@ -134,6 +162,12 @@ impl Manifest {
             _ => return None,
         }
         Some(())
+    }
+
+    /// Where the records of a segment of the list end that are still worth something.
+    pub(crate) fn valid_through(&self, index: usize) -> Zxid {
+        let next = self.segments.get(index + 1).map(|next| next.base);
+        next.or(self.cut).unwrap_or(Zxid(u64::MAX))
     }
 
     /// Names of the listed snapshots, oldest first.
@@ -155,6 +189,7 @@ mod tests {
             sums: BTreeMap::from([(Zxid::new(1, 2), 0x0a)]),
             reached: Zxid::new(1, 7),
             segments: vec![segment(3, Zxid(4), Zxid(3)), segment(4, Zxid::new(1, 1), Zxid(9))],
+            ..Manifest::new(0)
         }
     }
 
@@ -168,6 +203,23 @@ mod tests {
         assert_eq!(body, want);
         assert_eq!(crc, "crc32c 45d2633d\n");
         assert_eq!(Manifest::decode(text.as_bytes()), Ok(sample()));
+    }
+
+    #[test]
+    fn a_member_has_more_lines() {
+        let member = Manifest {
+            cut: Some(Zxid::new(1, 6)),
+            sweeping: true,
+            accepted_epoch: 3,
+            current_epoch: 2,
+            ..sample()
+        };
+        let text = String::from_utf8(member.encode()).unwrap();
+        assert!(
+            text.contains("\ncut 0000000100000006\nsweeping\nepochs 00000003 00000002\ncrc32c"),
+            "{text}"
+        );
+        assert_eq!(Manifest::decode(text.as_bytes()), Ok(member));
     }
 
     #[test]

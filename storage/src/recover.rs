@@ -10,6 +10,7 @@
 //! | unlisted segment older than all listed ones | purging | removed |
 //! | unlisted snapshot | a snapshot was about to be listed, or purging | renamed to `*.unlisted`, removed by the next start |
 //! | torn last batch | a batch was written | overwritten with zeros, and reported |
+//! | anything unlisted, while the manifest says `sweeping` | a truncation or installation (`rewind`) | what was begun is ended |
 //!
 //! Everything else is damage and refused, naming file, offset and the way out that fits (`remains`): a listed file that
 //! is missing, an unlisted segment with batches in it, a segment that does not continue the one before, and what `scan`
@@ -39,6 +40,22 @@ pub(crate) struct Places<'a> {
     pub disk: &'a dyn Disk,
     pub data: &'a Path,
     pub log: &'a Path,
+}
+
+impl Places<'_> {
+    /// Where a listed snapshot lies: one that was just installed may still have its first name.
+    pub(crate) fn snapshot(&self, manifest: &Manifest, zxid: Zxid) -> PathBuf {
+        let installed = self.data.join(installed_name(zxid));
+        match manifest.sweeping && self.disk.length(&installed).is_ok() {
+            true => installed,
+            false => self.data.join(snapshot_name(zxid)),
+        }
+    }
+}
+
+/// The name of a snapshot that came from elsewhere, until the manifest lists it and nothing else.
+pub(crate) fn installed_name(zxid: Zxid) -> String {
+    format!("{}.installed", snapshot_name(zxid))
 }
 
 /// What was found, and in its report what is to be done about it.
@@ -131,7 +148,9 @@ pub(crate) fn recover(
         return Err(fallen_short(&known, recovered));
     }
     if let Some(last) = &recovered.last {
-        recovered.report.log_behind = Some(last.logged).filter(|logged| *logged < recovered.state);
+        // An epoch begins with a zxid that no transaction has, and a snapshot may be taken there.
+        let begun = recovered.state.counter() == 0 && last.logged.epoch() < recovered.state.epoch();
+        recovered.report.log_behind = Some(last.logged).filter(|logged| *logged < recovered.state && !begun);
         recovered.report.dropped = is_useless(last).then(|| last.path.clone());
     }
     recovered.report.zxid = recovered.state;
@@ -147,8 +166,8 @@ pub(crate) fn is_useless(last: &Before) -> bool {
 /// Every listed file is there, and each segment is the one that was listed.
 fn check_listed(known: &Known<'_>) -> Result<Vec<SegmentHeader>, OpenError> {
     let Known { places, manifest, .. } = *known;
-    for name in manifest.snapshot_names() {
-        let file = places.data.join(name);
+    for zxid in &manifest.snapshots {
+        let file = places.snapshot(manifest, *zxid);
         if places.disk.length(&file).is_err() {
             return Err(missing(places, file, WayOut::Snapshot(known.remains(None))));
         }
@@ -235,7 +254,9 @@ fn find_leftovers(places: Places<'_>, manifest: &Manifest, report: &mut Report) 
     };
     for name in list(places.data)? {
         let unlisted = |zxid| !manifest.snapshots.contains(&zxid);
-        if is_temporary(&name) {
+        if manifest.sweeping && is_void(&name, manifest) {
+            report.removed.push(places.data.join(name));
+        } else if is_temporary(&name) && !is_awaited(&name, manifest) {
             report.removed.push(places.data.join(name));
         } else if parse_snapshot_name(&name).is_some_and(unlisted) {
             report.set_aside.push(places.data.join(name));
@@ -244,14 +265,16 @@ fn find_leftovers(places: Places<'_>, manifest: &Manifest, report: &mut Report) 
     for name in list(places.log)? {
         let Some(first) = parse_segment_name(&name) else {
             let path = places.log.join(&name);
-            if is_temporary(&name) && !report.removed.contains(&path) {
+            if is_temporary(&name) && !is_awaited(&name, manifest) && !report.removed.contains(&path) {
                 report.removed.push(path);
             }
             continue;
         };
         let path = places.log.join(name);
         if manifest.segments.iter().all(|segment| segment.first != first) {
-            check_unlisted(places, manifest, first, &path)?;
+            if !manifest.sweeping {
+                check_unlisted(places, manifest, first, &path)?;
+            }
             report.removed.push(path);
         }
     }
@@ -264,10 +287,24 @@ fn is_temporary(name: &str) -> bool {
     if let Some(name) = name.strip_suffix(".unlisted") {
         return parse_snapshot_name(name).is_some();
     }
+    if let Some(name) = name.strip_suffix(".installed") {
+        return parse_snapshot_name(name).is_some();
+    }
     let Some(name) = name.strip_suffix(".tmp") else {
         return false;
     };
     name == MANIFEST || name == "import" || name.starts_with("ahead.") || parse_snapshot_name(name).is_some()
+}
+
+/// Whether an installed snapshot only waits for its name.
+fn is_awaited(name: &str, manifest: &Manifest) -> bool {
+    let zxid = name.strip_suffix(".installed").and_then(parse_snapshot_name);
+    manifest.sweeping && zxid.is_some_and(|zxid| manifest.snapshots.contains(&zxid))
+}
+
+/// Whether a file is a snapshot that a truncation or an installation took off the list.
+fn is_void(name: &str, manifest: &Manifest) -> bool {
+    parse_snapshot_name(name).is_some_and(|zxid| !manifest.snapshots.contains(&zxid))
 }
 
 /// An unlisted segment may go only if it is older than all that is needed, or never held a batch.
@@ -305,7 +342,7 @@ fn load_snapshot(known: &Known<'_>, target: &mut dyn Recover, recovered: &mut Re
         threads,
     } = *known;
     for zxid in manifest.snapshots.iter().rev() {
-        let path = places.data.join(snapshot_name(*zxid));
+        let path = places.snapshot(manifest, *zxid);
         let bytes = places.disk.map(&path);
         let bytes = bytes.map_err(|error| OpenError::Io {
             what: "map",
@@ -418,6 +455,7 @@ fn replay(
     let segments = known.manifest.segments.iter().zip(headers).skip(start);
     for (read, (segment, header)) in segments.enumerate() {
         target.segment(read, headers.len() - start);
+        let through = known.manifest.valid_through(start + read);
         let path = known.places.log.join(segment.name());
         reader
             .check_continues(&path, header)
@@ -425,7 +463,7 @@ fn replay(
         if header.base > recovered.state {
             return Err(incomplete(known, header, recovered));
         }
-        replay_segment(&mut reader, &path, target, recovered)
+        replay_segment(&mut reader, &path, through, target, recovered)
             .map_err(|stop| stopped(stop, &path, known, recovered.state))?;
     }
     recovered.last = reader.before().cloned();
@@ -442,15 +480,17 @@ fn replay(
     Ok(())
 }
 
-/// Hands over the records of one segment that are behind the state, and moves the state.
+/// Hands over the records of one segment that are behind the state, and moves the state. What lies behind `through`
+/// was cut off.
 pub(crate) fn replay_segment(
     reader: &mut LogReader<'_>,
     path: &Path,
+    through: Zxid,
     target: &mut dyn Recover,
     recovered: &mut Recovered,
 ) -> Result<(), Stop> {
     let mut take = |item: LogItem<'_>| {
-        if item.zxid <= recovered.state {
+        if item.zxid <= recovered.state || item.zxid > through {
             return Ok(());
         }
         if !follows(recovered.state, item.zxid) {

@@ -7,7 +7,7 @@
 use crate::Zxid;
 use crate::engine::Recover;
 use crate::error::Remains;
-use crate::format::{BATCHES, BLOCK, BatchHeader, SECTOR, SegmentHeader, snapshot_name};
+use crate::format::{BATCHES, BLOCK, BatchHeader, SECTOR, SegmentHeader};
 use crate::manifest::Manifest;
 use crate::reader::LogReader;
 use crate::recover::{Places, Recovered, check_header, first_needed, load_one, replay_segment};
@@ -111,7 +111,7 @@ impl Known<'_> {
     }
 
     fn load(&self, zxid: Zxid, target: &mut dyn Recover) -> bool {
-        let bytes = self.places.disk.map(&self.places.data.join(snapshot_name(zxid)));
+        let bytes = self.places.disk.map(&self.places.snapshot(self.manifest, zxid));
         bytes.is_ok_and(|bytes| load_one(&bytes, self.manifest, zxid, self.threads, target).is_ok())
     }
 
@@ -124,7 +124,8 @@ impl Known<'_> {
             let continues = |header: &SegmentHeader| reader.check_continues(&path, header).is_ok();
             let header = check_header(self.places, self.manifest, segment).ok().filter(continues);
             let leads_on = header.is_some_and(|header| header.base <= recovered.state);
-            if !leads_on || replay_segment(&mut reader, &path, target, recovered).is_err() {
+            let through = self.manifest.valid_through(index);
+            if !leads_on || replay_segment(&mut reader, &path, through, target, recovered).is_err() {
                 return index;
             }
         }
@@ -142,7 +143,11 @@ impl Known<'_> {
             let header = SegmentHeader::decode(&bytes).ok()?;
             newest_batch(&bytes, &header)
         });
-        listed.max(logged.unwrap_or_default())
+        // What was cut off is no transaction any more.
+        let logged = logged
+            .unwrap_or_default()
+            .min(self.manifest.cut.unwrap_or(Zxid(u64::MAX)));
+        listed.max(logged)
     }
 }
 

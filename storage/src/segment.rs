@@ -102,7 +102,11 @@ impl SegmentFile {
             .rename(&spare.path, &self.path)
             .and_then(|()| store.disk.sync_dir(&store.log))
             .map_err(context("cannot rename a segment to", &self.path))?;
-        store.update_in_need(|manifest| manifest.segments.push(listed))?;
+        store.update_in_need(|manifest| {
+            manifest.segments.push(listed);
+            // Its base says the same from now on.
+            manifest.cut = None;
+        })?;
         let bytes = spare.bytes;
         self.opened.get_or_init(|| Opened { file, bytes });
         Ok(())

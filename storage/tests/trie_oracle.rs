@@ -78,6 +78,16 @@ fn a_dozen_held_versions_of_a_large_map_stay_what_they_were() {
             }
             held.push_back((trie.reader(), oracle.clone()));
         }
+        if random.below(STEPS / 60) == 0 {
+            // A leadership that is lost: several versions are sealed, and given up.
+            let (reader, then) = (trie.reader(), oracle.clone());
+            for _ in 0..random.below(4) {
+                (0..300).for_each(|_| change(&mut trie, &mut oracle, &mut random, 5));
+                trie.seal();
+            }
+            trie.return_to(&reader);
+            oracle = then;
+        }
         trie.reclaim(3);
     }
     held.iter().for_each(|(reader, then)| compare(reader, then));

@@ -2,26 +2,48 @@
 //!
 //! `server.N` lines stand in the file itself or, with `dynamicConfigFile`, in a file of their own. One participant
 //! alone is a standalone server while `standaloneEnabled` is true, and takes its client port from its line
-//! (`QuorumPeerConfig#parseDynamicConfig`, `#setupClientPort`). More than one is refused until the quorum is built.
+//! (`QuorumPeerConfig#parseDynamicConfig`, `#setupClientPort`). What more of them mean is `membership`'s.
+
+use std::collections::BTreeMap;
 
 use super::notes::Notes;
 use super::properties;
 use super::written::{Place, Written};
+
+/// Where one of a server's addresses is dialled by others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// A name or a literal, without the brackets of IPv6.
+    pub host: String,
+    /// For learners.
+    pub quorum: u16,
+    /// For notifications.
+    pub election: u16,
+}
 
 /// One `server.N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// `N`.
     pub id: i64,
+    /// One, or several with `multiAddress.enabled`.
+    pub addresses: Vec<PeerAddress>,
     /// Whether it votes.
     pub participant: bool,
     /// Host and port after the `;`.
     pub client: Option<(String, u16)>,
 }
 
-/// All members.
+/// All members, and how the voters are grouped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members(Vec<Member>);
+pub struct Members {
+    /// In the order of their lines.
+    pub all: Vec<Member>,
+    /// `group.X`: the numbers in each group.
+    pub groups: BTreeMap<String, Vec<i64>>,
+    /// `weight.N`.
+    pub weights: BTreeMap<i64, u64>,
+}
 
 /// One line that may name a member.
 struct Line {
@@ -46,38 +68,69 @@ impl Members {
                 Err(why) => notes.problem(format!("{}: {}={}: {why}", line.place, line.name, line.value)),
             }
         }
-        let members = Members(members);
+        let mut members = Members {
+            all: members,
+            ..Members::default()
+        };
+        for line in lines.iter().filter(|line| !line.name.starts_with("server.")) {
+            if let Err(why) = members.group(&line.name, &line.value) {
+                notes.problem(format!("{}: {}={}: {why}", line.place, line.name, line.value));
+            }
+        }
         members.check(written, notes);
         members
     }
 
     /// The member with this number.
     pub fn get(&self, id: i64) -> Option<&Member> {
-        self.0.iter().find(|member| member.id == id)
+        self.all.iter().find(|member| member.id == id)
+    }
+
+    /// Whether these are more than a standalone server, as far as the lines tell.
+    pub fn is_ensemble(&self, written: &Written) -> bool {
+        let participants = self.all.iter().filter(|member| member.participant).count();
+        participants > 1 || participants == 1 && !written.is("standaloneEnabled")
+    }
+
+    fn group(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = |text: &str| -> Result<i64, String> {
+            text.trim()
+                .parse()
+                .map_err(|_| format!("{text} is not a server's number"))
+        };
+        match name.strip_prefix("weight.") {
+            Some(id) => {
+                let weight = value.trim().parse().map_err(|_| format!("{value} is no weight"))?;
+                self.weights.insert(number(id)?, weight);
+            }
+            None => {
+                let group = value.split(':').map(number).collect::<Result<Vec<i64>, String>>()?;
+                self.groups.insert(name.to_owned(), group);
+            }
+        }
+        Ok(())
     }
 
     fn check(&self, written: &Written, notes: &mut Notes) {
         let alone_allowed = written.is("standaloneEnabled");
-        let participants = self.0.iter().filter(|member| member.participant).count();
-        let observers = self.0.len() - participants;
+        let participants = self.all.iter().filter(|member| member.participant).count();
+        let observers = self.all.len() - participants;
         match participants {
             0 if !alone_allowed => notes.problem(format!(
                 "{}: standaloneEnabled=false asks for an ensemble, but no server.N is a participant",
                 written.at("standaloneEnabled")
             )),
-            0 | 1 if observers > 0 => {
+            0 if observers > 0 => {
+                notes.problem(format!("{}: observers need a quorum of participants", written.file));
+            }
+            1 if observers > 0 && alone_allowed => {
                 notes.problem(format!("{}: observers need a quorum of participants", written.file));
             }
             0 => {}
             1 if alone_allowed => {
                 notes.info("only one server.N and standaloneEnabled=true: this is a standalone server".into());
             }
-            _ => notes.problem(format!(
-                "{}: {} servers are named, but ensembles are not built yet; a standalone server has no server.N lines, \
-                 or one and standaloneEnabled=true",
-                written.file,
-                self.0.len()
-            )),
+            _ => {}
         }
     }
 }
@@ -172,6 +225,10 @@ fn member(name: &str, value: &str, several: bool) -> Result<Member, String> {
         [participant] => Ok(Member {
             id,
             participant,
+            addresses: addresses
+                .iter()
+                .map(|address| place(address))
+                .collect::<Result<_, String>>()?,
             client: client.filter(|text| !text.is_empty()).map(client_address).transpose()?,
         }),
         _ => Err("all addresses of a server must have the same role".into()),
@@ -191,6 +248,17 @@ fn role(address: &str) -> Result<bool, String> {
         [] => Ok(true),
         [role] if role.trim().eq_ignore_ascii_case("participant") => Ok(true),
         [role] if role.trim().eq_ignore_ascii_case("observer") => Ok(false),
+        _ => Err(FORM.into()),
+    }
+}
+
+fn place(address: &str) -> Result<PeerAddress, String> {
+    match &split_host(address)[..] {
+        [host, quorum, election, ..] => Ok(PeerAddress {
+            host: host.clone(),
+            quorum: port(quorum)?,
+            election: port(election)?,
+        }),
         _ => Err(FORM.into()),
     }
 }
@@ -224,12 +292,17 @@ mod tests {
 
     #[track_caller]
     fn check(value: &str, participant: bool, client: Option<(&str, u16)>) {
-        let expect = Member {
-            id: 7,
-            participant,
-            client: client.map(|(host, port)| (host.to_owned(), port)),
+        let read = member("server.7", value, false).unwrap();
+        let client = client.map(|(host, port)| (host.to_owned(), port));
+        assert_eq!(
+            (read.id, read.participant, read.client),
+            (7, participant, client),
+            "{value}"
+        );
+        let [PeerAddress { quorum, election, .. }] = read.addresses[..] else {
+            panic!("one address")
         };
-        assert_eq!(member("server.7", value, false), Ok(expect), "{value}");
+        assert_eq!((quorum, election), (2888, 3888));
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! already refused counts as its default, so that one run tells all problems.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Refusal;
 use super::ensemble::Members;
 use super::judge::judge;
 use super::listen::{admin, listen};
+use super::membership;
 use super::notes::Notes;
 use super::written::Written;
 use crate::io::Engine;
@@ -95,7 +97,9 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
     let snap_kb = snap_kb(written, notes);
     let tick_ms = written.int("tickTime");
     let admin = admin(written, notes);
+    let ensemble = membership::ensemble(written, members, data_dir.as_deref(), notes).map(Arc::new);
     let listen = listen?;
+    let me = ensemble.as_ref().map(|ensemble| ensemble.me.0);
     Some(Options {
         listen,
         backlog: if backlog <= 0 { BACKLOG } else { backlog },
@@ -118,7 +122,11 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
         snap_rate: Some(written.int("ringkeeper.snapshotBytesPerSecond") as u64).filter(|rate| *rate > 0),
         batch_max: written.int("maxBatchSize") as usize,
         features: features(written),
-        desk: desk(written),
+        desk: Settings {
+            // A session's id begins with its server's number.
+            server_id: me.map_or(STANDALONE_ID, |id| id as u8),
+            ..desk(written)
+        },
         session_timeout_ms: timeouts,
         frame_bytes_max: written.int("jute.maxbuffer") as usize,
         per_ip_max: written.int("maxClientCnxns").max(0) as usize,
@@ -137,8 +145,9 @@ fn options(written: &Written, members: &Members, engine: Engine, notes: &mut Not
             max_client_cnxns: written.int("maxClientCnxns") as i32,
             backlog,
             // A standalone server's, whatever its myid says.
-            server_id: 0,
+            server_id: me.unwrap_or(0),
         },
+        ensemble,
     })
 }
 
@@ -320,6 +329,9 @@ fn features(written: &Written) -> Features {
     }
 }
 
+/// A standalone server's session ids begin with 1 (`ZooKeeperServer#createSessionTracker`).
+const STANDALONE_ID: u8 = 1;
+
 fn desk(written: &Written) -> Settings {
     Settings {
         tick_ms: written.int("tickTime") as u64,
@@ -330,8 +342,7 @@ fn desk(written: &Written) -> Settings {
             per_minute_max: written.int("znode.container.maxPerMinute") as u32,
             never_used_ms: written.int("znode.container.maxNeverUsedIntervalMs") as u64,
         },
-        // A standalone server's session ids begin with 1 (`ZooKeeperServer#createSessionTracker`).
-        server_id: 1,
+        server_id: STANDALONE_ID,
     }
 }
 

@@ -19,6 +19,7 @@ mod judge;
 pub mod keys;
 mod listen;
 pub mod meant;
+mod membership;
 pub mod nearest;
 pub mod notes;
 pub mod properties;

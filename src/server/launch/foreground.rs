@@ -124,7 +124,7 @@ fn not_started(error: ServeError) -> Failure {
             ADMIN,
             format!("Unable to start AdminServer, exiting abnormally\n  {error}"),
         ),
-        ServeError::Listen(..) | ServeError::System(..) => Failure::new(
+        ServeError::Listen(..) | ServeError::Peers(..) | ServeError::System(..) => Failure::new(
             UNEXPECTED,
             format!("Unexpected exception, exiting abnormally\n  {error}"),
         ),

@@ -16,7 +16,9 @@
 //! what was just sealed, or as clones of a reader, pinned where that one is.
 //!
 //! A [`Checkpoint`] begins a generation too, so that everything from before it is copied on the first change; going
-//! back frees what was made since and takes back what was retired since.
+//! back frees what was made since and takes back what was retired since. [`Trie::return_to`] goes back further, to a
+//! version that a reader looks into: what was made since is retired now, as other readers may see it, and what was
+//! retired since and belongs to that version is live again.
 //!
 //! Keys are placed by a seeded hash, so nobody outside can choose colliding keys; equal hashes share a collision
 //! piece below the last level. The seed is told ([`Trie::seed`]) because entries that are put in the order of
@@ -90,6 +92,8 @@ pub struct Trie {
     retired: VecDeque<(u64, Piece)>,
     /// While a checkpoint is open: what was made since.
     made: Option<Vec<Piece>>,
+    /// From where to where the head has gone back: versions behind the first generation, up to the second.
+    given_up: Vec<(u64, u64)>,
     shared: Arc<Shared>,
     hash: fn(u64, &[u8]) -> u64,
 }
@@ -158,6 +162,7 @@ impl Trie {
             last_sealed: 0,
             retired: VecDeque::new(),
             made: None,
+            given_up: Vec::new(),
             shared: Arc::new(shared),
             hash,
         }
@@ -396,6 +401,32 @@ impl Trie {
             unsafe { piece.free() };
         }
         (self.root, self.len, self.bytes) = (to.root, to.len, to.bytes);
+    }
+
+    /// Makes the head what a reader looks into, whatever was sealed since. Costs what was changed since. The reader's
+    /// version must not be one that the head has gone back from before: it is on no way to the head.
+    pub fn return_to(&mut self, reader: &Reader) {
+        assert_eq!(reader.shared.id, self.shared.id, "a reader of another trie");
+        assert!(self.made.is_none(), "a checkpoint is closed before the head goes back");
+        let then = reader.pin.generation();
+        let is_left = |(from, to): &(u64, u64)| *from < then && then <= *to;
+        assert!(!self.given_up.iter().any(is_left), "version {then} was given up");
+        self.seal();
+        self.given_up.retain(|(from, _)| *from < then);
+        self.given_up.push((then, self.last_sealed));
+        // What was retired since is still there: the reader's pin has kept it. On the way from its version to the head
+        // each piece was made once and retired once, so a branch that is old enough belongs to it.
+        let retired_since = self.retired.partition_point(|(generation, _)| *generation <= then);
+        let mut made_since = Vec::new();
+        self.root.pieces_since(then, &mut made_since);
+        let (root, hash, seed) = (reader.root, self.hash, self.seed);
+        let belongs = |piece: Piece| piece.belongs_to(&root, then, |key| hash(seed, key));
+        let gone: Vec<(u64, Piece)> = self.retired.drain(retired_since..).collect();
+        self.retired
+            .extend(gone.into_iter().filter(|(_, piece)| !belongs(*piece)));
+        let replaced = made_since.into_iter().filter(|piece| !belongs(*piece));
+        self.retired.extend(replaced.map(|piece| (self.generation, piece)));
+        (self.root, self.len) = (root, reader.len);
     }
 
     /// Keeps everything since the checkpoint.

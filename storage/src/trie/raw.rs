@@ -276,6 +276,24 @@ impl Slot {
         Slot::new_branch(bitmap & !(1 << index), generation, rest, children.len() - 1)
     }
 
+    /// Every branch from here on that is newer than a generation, and every entry right below one of those; an entry
+    /// may be older all the same.
+    pub fn pieces_since(self, generation: u64, pieces: &mut Vec<Piece>) {
+        if self.is_nothing() {
+            return;
+        }
+        if self.is_leaf() {
+            return pieces.push(self.piece());
+        }
+        // What is old hangs on old branches only.
+        if self.generation() > generation {
+            pieces.push(self.piece());
+            self.children()
+                .iter()
+                .for_each(|child| child.pieces_since(generation, pieces));
+        }
+    }
+
     /// Frees everything that can be reached from here. Gives the bytes.
     ///
     /// # Safety
@@ -308,6 +326,15 @@ impl Piece {
         }
     }
 
+    /// Whether it is part of the version below a root, that of a generation since which it has been in the trie.
+    pub fn belongs_to(self, root: &Slot, generation: u64, hash: impl Fn(&[u8]) -> u64) -> bool {
+        if !self.0.is_leaf() {
+            return self.0.generation() <= generation;
+        }
+        let key = self.0.key();
+        find_leaf(root, hash(key), key) == Some(self.0)
+    }
+
     /// Its size.
     pub fn bytes(self) -> usize {
         self.layout().size()
@@ -323,6 +350,24 @@ impl Piece {
         unsafe { dealloc(self.0.pointer(), layout) };
         layout.size()
     }
+}
+
+/// The entry with a key below `root`.
+fn find_leaf(root: &Slot, hash: u64, key: &[u8]) -> Option<Slot> {
+    let (mut slot, mut rest) = (*root, hash);
+    for _ in 0..super::LEVELS {
+        if slot.is_nothing() || slot.is_leaf() {
+            break;
+        }
+        slot = slot.child((rest & 31) as u32)?;
+        rest >>= super::LEVEL_BITS;
+    }
+    let leaves = match slot {
+        Slot::NOTHING => return None,
+        leaf if leaf.is_leaf() => return (leaf.key() == key).then_some(leaf),
+        equals => equals.children(),
+    };
+    leaves.iter().copied().find(|leaf| leaf.key() == key)
 }
 
 /// The value of a key below `root`, for as long as the root is borrowed: from a trie, or from a pinned reader.

@@ -36,6 +36,7 @@ enum Step {
     Advance(u8),
     CloneReader(u8),
     DropReader(u8),
+    ReturnTo(u8),
     Reclaim(u8),
 }
 
@@ -50,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => any::<u8>().prop_map(Step::Advance),
         1 => any::<u8>().prop_map(Step::CloneReader),
         1 => any::<u8>().prop_map(Step::DropReader),
+        1 => any::<u8>().prop_map(Step::ReturnTo),
         2 => any::<u8>().prop_map(Step::Reclaim),
     ];
     prop::collection::vec(step, 0..if cfg!(miri) { 40 } else { 300 })
@@ -89,6 +91,7 @@ fn play(mut trie: Trie, steps: Vec<Step>) {
     let mut open: Option<(Checkpoint, Model)> = None;
     let mut sealed: Vec<(Version, Model)> = Vec::new();
     let mut readers: Vec<(Reader, Model)> = vec![(trie.reader(), Model::new())];
+    let mut given_up: Vec<std::ops::RangeInclusive<u64>> = Vec::new();
     for step in steps {
         match step {
             Step::Put(number, value) => {
@@ -127,6 +130,16 @@ fn play(mut trie: Trie, steps: Vec<Step>) {
             }
             Step::DropReader(number) if !readers.is_empty() => {
                 drop(readers.swap_remove(number as usize % readers.len()))
+            }
+            Step::ReturnTo(number) if open.is_none() && !readers.is_empty() => {
+                let (reader, its) = &readers[number as usize % readers.len()];
+                let then = reader.generation();
+                if !given_up.iter().any(|versions| versions.contains(&then)) {
+                    let newest = trie.seal().generation();
+                    trie.return_to(reader);
+                    model = its.clone();
+                    given_up.push(then + 1..=newest);
+                }
             }
             Step::Reclaim(budget) if open.is_none() => assert!(trie.reclaim(budget as usize) <= budget as usize),
             _ => {}
@@ -188,6 +201,55 @@ fn everything_retired_is_freed_and_nothing_else_is_left() {
         (0, 0, empty),
         "every byte was given back"
     );
+}
+
+#[test]
+fn going_back_far_gives_back_what_was_made_and_keeps_what_was_there() {
+    for hash in [sip, weak] {
+        let mut trie = Trie::with_hash(3, hash);
+        let empty = trie.bytes();
+        (0..64).for_each(|number| trie.put(&key(number), &[b"published"]));
+        let mut published = trie.reader();
+        trie.reclaim(usize::MAX);
+        let before = trie.bytes();
+        for round in 0..5u8 {
+            (0..64).step_by(3).for_each(|number| assert!(trie.remove(&key(number))));
+            (0..64)
+                .step_by(2)
+                .for_each(|number| trie.put(&key(number), &[&[round]]));
+            let version = trie.seal();
+            // A second reader looks at what is given up, and a third follows it there later.
+            let other = trie.reader();
+            (0..64).for_each(|number| trie.put(&key(number), &[b"unsealed"]));
+            trie.return_to(&published);
+            let mut third = published.clone();
+            third.advance(&version);
+            assert_eq!(other.get(&key(0)), Some(&[round][..]));
+            assert!(third.iter().eq(other.iter()));
+            drop((other, third));
+            assert!((0..64).all(|number| trie.get(&key(number)) == Some(b"published")));
+            assert_eq!(trie.len(), 64);
+            published.advance(&trie.seal());
+            trie.reclaim(usize::MAX);
+            assert_eq!((trie.retired_len(), trie.bytes()), (0, before), "round {round}");
+        }
+        (0..64).for_each(|number| assert!(trie.remove(&key(number))));
+        published.advance(&trie.seal());
+        trie.reclaim(usize::MAX);
+        assert_eq!((trie.len(), trie.retired_len(), trie.bytes()), (0, 0, empty));
+    }
+}
+
+#[test]
+#[should_panic(expected = "was given up")]
+fn a_version_that_was_given_up_is_no_way_back() {
+    let mut trie = Trie::new(3);
+    trie.put(b"k", &[b"1"]);
+    let first = trie.reader();
+    trie.put(b"k", &[b"2"]);
+    let second = trie.reader();
+    trie.return_to(&first);
+    trie.return_to(&second);
 }
 
 #[test]

@@ -1,0 +1,491 @@
+//! The writer's loop of a server that is one of several: drives the member with its peers, its disk, its clients and
+//! time.
+//!
+//! A turn takes what is in the inbox, then does what the member wants in that order: what goes over one connection, to
+//! the disk and to the cores keeps its order. The disk's operations are made durable one after the other
+//! ([`Disk`]); the first one that fails ends the process, as in a standalone server (`writer`).
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use storage::Zxid;
+use storage::engine::{Engine as Storage, Level};
+use storage::log::{Log, LogWrite};
+
+use super::message::{MemberReport, ToCore, ToWriter, WriterReport};
+use super::metrics::WriterNumbers;
+use super::options::Ensemble;
+use super::peers::{Listeners, Peers};
+use super::publish;
+use super::shared::{Mode, Shared};
+use super::snapshots::{self, Asked, Trigger};
+use super::writer::{RECLAIM_MIN, RECLAIM_SHARE, give_up};
+use crate::io::runtime::BREATHE_EVERY;
+use crate::io::{LogDevice, breathe};
+use crate::replica::member::{Input, Member, Output, Store};
+use crate::replica::{Now, Origin};
+use crate::zab::{Event, Mark, Serving};
+
+/// What the loop owns.
+pub struct Host {
+    shared: Arc<Shared>,
+    ensemble: Arc<Ensemble>,
+    storage: Arc<Storage>,
+    member: Member,
+    peers: Rc<Peers>,
+    disk: Disk,
+    trigger: Trigger,
+    level: Level,
+    asked: Vec<Asked>,
+    stopping: Vec<tokio::sync::oneshot::Sender<()>>,
+    numbers: WriterNumbers,
+    /// When the last election began, and how long it took.
+    election: (Instant, Option<u64>),
+}
+
+impl Host {
+    /// Puts the host together; it runs on the loop that calls [`Host::run`].
+    ///
+    /// # Errors
+    /// The log's device cannot be had.
+    pub fn new(
+        shared: Arc<Shared>,
+        storage: Arc<Storage>,
+        member: Member,
+        log: Log,
+        listeners: Listeners,
+    ) -> std::io::Result<Host> {
+        let ensemble = Arc::clone(shared.options.ensemble.as_ref().expect("it is one of several"));
+        let disk = Disk {
+            shared: Arc::clone(&shared),
+            storage: Arc::clone(&storage),
+            device: Rc::new(LogDevice::open(shared.options.engine)?),
+            log: Some(log),
+            waiting: VecDeque::new(),
+            appended: VecDeque::new(),
+            writing: false,
+            started_ms: 0,
+        };
+        let seed = shared.clock.wall_ms() as u64;
+        let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let (count, bytes) = shared.opened.replayed;
+        trigger.replayed(count, bytes);
+        Ok(Host {
+            peers: Peers::start(&shared, &ensemble, listeners),
+            numbers: WriterNumbers::new(&shared.opened.start),
+            shared,
+            ensemble,
+            storage,
+            member,
+            disk,
+            trigger,
+            level: Level::Enough,
+            asked: Vec::new(),
+            stopping: Vec::new(),
+            election: (Instant::now(), None),
+        })
+    }
+
+    /// The loop; ends when told to stop and everything is durable.
+    pub async fn run(mut self) {
+        loop {
+            self.drain();
+            self.tick();
+            self.obey();
+            self.disk.go_on();
+            if !self.stopping.is_empty() && self.disk.is_idle() {
+                for done in self.stopping {
+                    let _ = done.send(());
+                }
+                return;
+            }
+            self.member.reclaim(RECLAIM_MIN + self.member.retired() / RECLAIM_SHARE);
+            if self.shared.writer.is_empty() {
+                let due = self.shared.clock.at(self.member.deadline_ms(self.shared.clock.ms()));
+                let wait = due
+                    .saturating_duration_since(Instant::now())
+                    .max(Duration::from_millis(1));
+                let _ = tokio::time::timeout(wait, self.shared.writer.rung()).await;
+            } else {
+                breathe().await;
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: self.shared.clock.ms(),
+            wall_ms: self.shared.clock.wall_ms(),
+        }
+    }
+
+    fn drain(&mut self) {
+        let now = self.now();
+        for _ in 0..BREATHE_EVERY {
+            let Some(message) = self.shared.writer.pop() else { break };
+            self.handle(message, now);
+        }
+    }
+
+    fn handle(&mut self, message: ToWriter, now: Now) {
+        let input = match message {
+            ToWriter::Member(input) => {
+                if let Input::Closed(link) = &input {
+                    self.peers.forget(*link);
+                }
+                input
+            }
+            ToWriter::Write(request) => {
+                self.numbers.asked += 1;
+                Input::Write(request)
+            }
+            ToWriter::Open {
+                origin,
+                timeout_ms,
+                heart,
+            } => {
+                self.numbers.asked += 1;
+                Input::Open {
+                    origin,
+                    timeout_ms,
+                    heart,
+                }
+            }
+            ToWriter::Attach {
+                origin,
+                session,
+                timeout_ms,
+                heart,
+            } => Input::Attach {
+                origin,
+                session,
+                timeout_ms,
+                heart,
+            },
+            ToWriter::Detach { origin, session } => Input::Detach { origin, session },
+            ToWriter::Written(Ok(write)) => match self.written(write) {
+                Some(mark) => Input::Durable(mark),
+                None => return,
+            },
+            ToWriter::Written(Err(error)) | ToWriter::Stored(_, Err(error)) => give_up(&error),
+            ToWriter::Stored(mark, Ok(log)) => {
+                self.disk.stored(log);
+                Input::Durable(mark)
+            }
+            ToWriter::Room(room) => {
+                if self.level != room.level {
+                    tracing::warn!("the room on the disks: {room}");
+                }
+                self.level = room.level;
+                Input::Room(room.level)
+            }
+            other => return self.handle_other(other, now),
+        };
+        self.member.step(input, now);
+    }
+
+    /// What concerns no member.
+    fn handle_other(&mut self, message: ToWriter, now: Now) {
+        match message {
+            ToWriter::Snapshot(asked) => {
+                self.asked.extend(asked);
+                if self.trigger.ask() {
+                    self.snapshot();
+                }
+            }
+            ToWriter::SnapshotDone(took_ms) => {
+                took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
+                let another = match took_ms {
+                    Some(_) => self.trigger.done(),
+                    None => self.trigger.failed(now.ms),
+                };
+                if another {
+                    self.snapshot();
+                }
+            }
+            ToWriter::Report(answer) => drop(answer.send(self.report())),
+            ToWriter::ResetNumbers => self.numbers = WriterNumbers::default(),
+            ToWriter::Stop(done) => self.stopping.push(done),
+            _ => unreachable!("it was an input"),
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        if now.ms >= self.member.deadline_ms(now.ms) {
+            self.member.step(Input::Tick, now);
+        }
+        if self.trigger.is_due_again(now.ms) {
+            self.snapshot();
+        }
+    }
+
+    /// Does what the member wants, in its order.
+    fn obey(&mut self) {
+        let mut wake = vec![false; self.shared.cores.len()];
+        let crowded = self.member.retired() > publish::RETIRED_MAX;
+        for output in self.member.take() {
+            match output {
+                Output::Notify { to, notification } => self.peers.notify(to, notification),
+                Output::Connect(to) => self.peers.connect(to),
+                Output::Close(link) => self.peers.close(link),
+                Output::Send { link, packet } => self.peers.send(link, packet),
+                Output::Store { mark, store } => self.disk.waiting.push_back((mark, store)),
+                Output::Serving(serving) => self.serve(serving),
+                Output::Published(published) => publish::hand_out(&self.shared, published, crowded, &mut wake),
+                Output::Replaced(view) => self.tell_all(|| ToCore::Replace(view.clone())),
+                Output::Answer(answered) => self.tell(answered.origin, ToCore::Answer(answered)),
+                Output::Attached {
+                    origin,
+                    session,
+                    timeout_ms,
+                    accepted,
+                } => self.tell(
+                    origin,
+                    ToCore::Attached {
+                        origin,
+                        session,
+                        timeout_ms,
+                        accepted,
+                    },
+                ),
+                Output::Displace(origin) => self.tell(origin, ToCore::Displace(origin)),
+                Output::Event(event) => self.note(&event),
+                Output::Unreadable { link, zxid, why } => {
+                    let peer = self.peers.name(link);
+                    tracing::warn!(peer, %zxid, "a server sent what makes no sense: {why}");
+                }
+                Output::Mismatch { zxid, here, there } => {
+                    let zxid = Zxid(zxid as u64);
+                    let (here, there) = (format!("{here:x}"), format!("{there:x}"));
+                    tracing::error!(%zxid, here, there, "the tree's digest here is not its leader's");
+                }
+            }
+        }
+        publish::ring(&self.shared, wake);
+        self.peers.set_state(self.member.node().state());
+    }
+
+    fn tell(&self, origin: Origin, message: ToCore) {
+        self.shared.cores[origin.core as usize].inbox.send(message);
+    }
+
+    fn tell_all(&self, message: impl Fn() -> ToCore) {
+        self.shared.cores.iter().for_each(|port| port.inbox.send(message()));
+    }
+
+    fn serve(&self, serving: Serving) {
+        let mode = match serving {
+            Serving::Nobody => Mode::Nobody,
+            Serving::AsLeader(_) => Mode::Leader,
+            Serving::AsFollower(_) => Mode::Follower,
+            Serving::AsObserver(_) => Mode::Observer,
+        };
+        let welcome = match mode {
+            Mode::Nobody => false,
+            Mode::Leader => self.ensemble.leader_serves,
+            _ => true,
+        };
+        self.shared.set_mode(mode, welcome);
+        if !welcome {
+            self.tell_all(|| ToCore::HangUp);
+        }
+        if mode != Mode::Nobody {
+            let ms = self.election.0.elapsed().as_millis() as u64;
+            tracing::info!(ms, "serving as {}", mode.name());
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Looking { .. } => self.election.0 = Instant::now(),
+            Event::Elected { took_ms, .. } => self.election.1 = Some(*took_ms),
+            _ => {}
+        }
+        tracing::info!("{event}");
+    }
+
+    /// A batch of the log is durable; gives the last operation that thereby is.
+    fn written(&mut self, write: LogWrite) -> Option<Mark> {
+        let took_ms = self.shared.clock.ms() - self.disk.started_ms;
+        self.numbers.syncs.add(took_ms);
+        if took_ms > self.shared.options.sync_warning_ms {
+            self.numbers.slow_syncs += 1;
+            tracing::warn!(
+                took_ms,
+                "making a log batch durable took longer than fsync.warningthresholdms"
+            );
+        }
+        let bytes = write.record_bytes;
+        let (mark, count) = self.disk.written(write);
+        self.numbers.batches.add(count);
+        self.numbers.logged += count;
+        if self.trigger.logged(count, bytes) {
+            self.snapshot();
+        }
+        mark
+    }
+
+    /// Only what is decided is in the view; while nobody is served that may be another leader's state soon.
+    fn snapshot(&mut self) {
+        if self.shared.mode() == Mode::Nobody {
+            for asked in self.asked.drain(..) {
+                let _ = asked.send(Err("this server has no leader".into()));
+            }
+            self.trigger.failed(self.shared.clock.ms());
+            return;
+        }
+        let view = self.member.view();
+        if let Err(why) = self
+            .storage
+            .has_room_for_snapshot(snapshots::bytes_at_most(view.totals()))
+        {
+            if !self.trigger.is_put_off() {
+                tracing::warn!("no snapshot is taken until there is room for it; the log keeps everything: {why}");
+            }
+            for asked in self.asked.drain(..) {
+                let _ = asked.send(Err(format!("there is no room for a snapshot: {why}")));
+            }
+            self.trigger.failed(self.shared.clock.ms());
+            return;
+        }
+        let (storage, shared) = (Arc::clone(&self.storage), Arc::clone(&self.shared));
+        if let Err(error) = snapshots::take(storage, shared, view, std::mem::take(&mut self.asked)) {
+            tracing::error!(%error, "no thread for a snapshot");
+            self.trigger.failed(self.shared.clock.ms());
+        }
+    }
+
+    fn report(&self) -> WriterReport {
+        WriterReport {
+            sessions: self.member.sessions().due().into_iter().collect(),
+            quotas: self.member.quota_paths(),
+            digests: self.member.digests(),
+            numbers: self.numbers.clone(),
+            room: self.storage.room(),
+            member: Some(MemberReport {
+                election_ms: self.election.1,
+                digest_mismatches: self.member.digest_mismatches(),
+                ..MemberReport::default()
+            }),
+        }
+    }
+}
+
+/// The disk's operations, made durable in the order in which they were given.
+///
+/// Appends gather in the log while one of its writes is on its way; any other operation waits until the log is idle,
+/// is done on a thread, and holds up what follows it.
+struct Disk {
+    shared: Arc<Shared>,
+    storage: Arc<Storage>,
+    device: Rc<LogDevice>,
+    /// Lent to the thread that cuts it or begins it anew.
+    log: Option<Log>,
+    /// Not begun yet, but for a first one that is no append and is under way.
+    waiting: VecDeque<(Mark, Store)>,
+    /// In the log, not durable yet.
+    appended: VecDeque<(Zxid, Mark)>,
+    /// A batch, or another operation, is on its way.
+    writing: bool,
+    started_ms: u64,
+}
+
+impl Disk {
+    /// Whether everything that was given is durable.
+    fn is_idle(&self) -> bool {
+        !self.writing && self.waiting.is_empty() && self.appended.is_empty()
+    }
+
+    /// Begins what can be begun.
+    fn go_on(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        while let Some((mark, Store::Append(proposal))) = self
+            .waiting
+            .pop_front_if(|(_, store)| matches!(store, Store::Append(_)))
+        {
+            log.append(proposal.zxid, &[&proposal.txn]);
+            self.appended.push_back((proposal.zxid, mark));
+        }
+        if self.writing {
+            return;
+        }
+        if let Some(write) = log.next_write() {
+            self.writing = true;
+            self.started_ms = self.shared.clock.ms();
+            return self.write(write);
+        }
+        if let Some((mark, store)) = self.waiting.pop_front() {
+            self.writing = true;
+            self.perform(mark, store);
+        }
+    }
+
+    fn write(&self, write: LogWrite) {
+        let (device, shared) = (Rc::clone(&self.device), Arc::clone(&self.shared));
+        let description = format!("{write}");
+        tokio::task::spawn_local(async move {
+            let result = device.write(write).await;
+            let result = result.map_err(|error| std::io::Error::new(error.kind(), format!("{description}: {error}")));
+            shared.writer.send(ToWriter::Written(result));
+        });
+    }
+
+    /// The log is idle, and nothing else is under way.
+    fn perform(&mut self, mark: Mark, store: Store) {
+        let (shared, storage) = (Arc::clone(&self.shared), Arc::clone(&self.storage));
+        let (accepted, current) = storage.epochs();
+        let log = match store {
+            Store::Truncate(_) | Store::Install(..) => self.log.take().map(Box::new),
+            _ => None,
+        };
+        let work = move || -> std::io::Result<Option<Box<Log>>> {
+            let mut log = log;
+            match store {
+                Store::Append(_) => unreachable!("appends go to the log"),
+                Store::AcceptedEpoch(epoch) => storage.set_epochs(epoch.0, current)?,
+                Store::CurrentEpoch(epoch) => storage.set_epochs(accepted.max(epoch.0), epoch.0)?,
+                Store::Truncate(zxid) => {
+                    let begun = Instant::now();
+                    storage.truncate(log.as_mut().expect("it was lent"), zxid)?;
+                    let ms = begun.elapsed().as_millis() as u64;
+                    tracing::info!(%zxid, ms, "the log was cut behind what the leader has");
+                }
+                Store::Install(zxid, view) => {
+                    let begun = Instant::now();
+                    let received = storage.receive(zxid, view.seed(), &view.meta(), &mut view.entries())?;
+                    storage.install(log.as_mut().expect("it was lent"), &received)?;
+                    let ms = begun.elapsed().as_millis() as u64;
+                    tracing::info!(%zxid, ms, "the leader's state took the place of snapshots and log: {}", received.path.display());
+                }
+            }
+            Ok(log)
+        };
+        tokio::task::spawn_blocking(move || shared.writer.send(ToWriter::Stored(mark, work())));
+    }
+
+    /// A batch is durable; gives the last operation that thereby is, and how many transactions it had.
+    fn written(&mut self, write: LogWrite) -> (Option<Mark>, u64) {
+        self.writing = false;
+        let log = self.log.as_mut().expect("a batch of it was on its way");
+        let durable = log.written(write);
+        let (mut last, mut count) = (None, 0);
+        while let Some((_, mark)) = self.appended.pop_front_if(|(zxid, _)| *zxid <= durable) {
+            (last, count) = (Some(mark), count + 1);
+        }
+        // The next batch goes out before this one's news: the disk is the slower of the two.
+        self.go_on();
+        (last, count)
+    }
+
+    /// Another operation is durable.
+    fn stored(&mut self, log: Option<Box<Log>>) {
+        self.writing = false;
+        if let Some(log) = log {
+            self.log = Some(*log);
+        }
+        self.go_on();
+    }
+}
