@@ -59,6 +59,8 @@ pub struct Member {
     pub id: u32,
     /// Whose program it runs now.
     pub make: Make,
+    /// Of the JVM, if it is one.
+    pub heap_megabytes: u32,
     /// Whether it ever ran Apache ZooKeeper.
     pub was_apache: bool,
     /// Where.
@@ -78,6 +80,7 @@ impl Member {
         let member = Self {
             id,
             make,
+            heap_megabytes: 512,
             was_apache: false,
             place,
             directory: directory.into(),
@@ -153,7 +156,7 @@ impl Member {
             .for_each(|jar| classpath.push_str(&format!(":{}", jar.display())));
         [
             "java",
-            "-Xmx512m",
+            &format!("-Xmx{}m", self.heap_megabytes),
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-Dfile.encoding=UTF-8",
