@@ -300,10 +300,8 @@ fn keys_that_do_not_go_together() {
         &["zoo.cfg: observers need a quorum of participants"],
     );
     check(
-        "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2",
-        &[
-            "zoo.cfg: 3 servers are named, but ensembles are not built yet; a standalone server has no server.N lines, or one and standaloneEnabled=true",
-        ],
+        "server.1=a:1:2\nserver.2=b:1:2:observer",
+        &["zoo.cfg: observers need a quorum of participants"],
     );
     check(
         "server.1=a:1:1",
@@ -587,6 +585,81 @@ fn the_engine_is_the_one_that_can_be_had() {
         .problems;
     assert_eq!(refused.len(), 1);
     assert!(refused[0].starts_with("zoo.cfg, line 3: ringkeeper.engine=io_uring: the kernel refuses io_uring ("));
+}
+
+#[test]
+fn several_server_lines_are_an_ensemble() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().display().to_string();
+    let base = format!("dataDir={data}\nclientPort=2181\n");
+    let three = "server.1=a:2888:3888\nserver.2=b:2888:3888;2181\nserver.3=::1:1:2\n".replace("::1", "[::1]");
+    let limits = "initLimit=10\nsyncLimit=5\n";
+    let problems = |text: &str| load_with(text, &[]).err().expect("refused").problems;
+    let refused = problems(&format!("{base}{three}"));
+    assert_eq!(
+        refused[0],
+        "zoo.cfg: initLimit is not set, and a server of an ensemble needs it"
+    );
+    assert_eq!(
+        refused[1],
+        "zoo.cfg: syncLimit is not set, and a server of an ensemble needs it"
+    );
+    let advice = format!("If it is server 1: mkdir -p {data} && echo 1 > {data}/myid   (the numbers here are 1, 2, 3)");
+    assert!(refused[2].ends_with(&advice), "{}", refused[2]);
+    let myid = |text: &str| std::fs::write(dir.path().join("myid"), text).unwrap();
+    myid("7\n");
+    let refused = problems(&format!("{base}{limits}{three}"));
+    assert!(
+        refused[0].starts_with("zoo.cfg: My id 7 not in the peer list"),
+        "{refused:?}"
+    );
+    myid("256\n");
+    let refused = problems(&format!("{base}{limits}{three}"));
+    assert!(refused[0].ends_with("line 1: 256 is outside 1..255"), "{refused:?}");
+    myid("2\n");
+    let of = |text: &str| {
+        let config = load_with(&format!("{base}{limits}{text}"), &[]);
+        config.unwrap_or_else(|refusal| panic!("{refusal}")).options
+    };
+    let options = of(&three);
+    assert_eq!((options.shown.server_id, options.desk.server_id), (2, 2));
+    let ensemble = options.ensemble.expect("an ensemble");
+    assert_eq!(
+        ensemble.config_text,
+        "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant;0.0.0.0:2181\n\
+         server.3=[::1]:1:2:participant\nversion=0"
+    );
+    assert_eq!(
+        (ensemble.init_limit, ensemble.sync_limit, ensemble.connect_ms),
+        (10, 5, 5000)
+    );
+    assert!(ensemble.leader_serves && !ensemble.everywhere);
+    // Weights and groups, and an observer.
+    let groups = "group.1=1:2\ngroup.2=3\nweight.1=0\nserver.4=d:1:2:observer\nleaderServes=no\ncnxTimeout=7\n";
+    let ensemble = of(&format!("{three}{groups}")).ensemble.expect("an ensemble");
+    assert!(!ensemble.leader_serves && ensemble.connect_ms == 7);
+    assert!(!ensemble.quorum.is_voter(ringkeeper::base::ServerId(4)));
+    assert!(!ensemble.quorum.is_eligible(ringkeeper::base::ServerId(1)));
+    assert!(
+        ensemble
+            .config_text
+            .contains("\ngroup.1=1:2\ngroup.2=3\nweight.1=0\nversion=0")
+    );
+    let refused = problems(&format!("{base}{limits}{three}group.1=1:2\n"));
+    assert_eq!(refused, ["zoo.cfg: Server 3 is not in a group"]);
+    let refused = problems(&format!("{base}{limits}{three}electionAlg=1\n"));
+    assert!(refused[0].contains("electionAlg=1"), "{refused:?}");
+    // The name of a dynamic file ends with the membership's version.
+    let dynamic = dir.path().join("zoo.cfg.dynamic.1a");
+    std::fs::write(&dynamic, &three).unwrap();
+    let ensemble = of(&format!("dynamicConfigFile={}\n", dynamic.display()))
+        .ensemble
+        .expect("an ensemble");
+    assert!(ensemble.config_version == 0x1a && ensemble.config_text.ends_with("version=1a"));
+    // One alone, if it is to be an ensemble.
+    let one = "server.2=b:2888:3888;2181\n";
+    assert!(of(one).ensemble.is_none());
+    assert!(of(&format!("{one}standaloneEnabled=false\n")).ensemble.is_some());
 }
 
 #[test]

@@ -2,10 +2,12 @@
 //! (`ZooKeeperServer#processConnectRequest`).
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::conn::{Conn, Stage, send_soon};
 use super::core::Core;
 use super::message::ToWriter;
+use super::shared::Mode;
 use crate::base::id::SessionId;
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
 
@@ -21,6 +23,9 @@ impl Core {
             // Without a leader nobody is served here (`NIOServerCnxn#readConnectRequest`).
             self.numbers.borrow_mut().unserved += 1;
             return conn.abort();
+        }
+        if self.shared.mode() == Mode::ReadOnly {
+            return self.connect_read_only(conn, &request);
         }
         conn.wanted.set(Some(request.session_id));
         if request.last_zxid_seen > self.view.borrow().totals().zxid.0 as i64 {
@@ -57,6 +62,20 @@ impl Core {
         });
     }
 
+    /// Without a leader only who asked for it is served, with a session that nobody else knows; one of the ensemble's
+    /// must wait for a leader (`ReadOnlyZooKeeperServer`).
+    fn connect_read_only(self: &Rc<Core>, conn: &Rc<Conn>, request: &ConnectRequest<'_>) {
+        if request.read_only != Some(true) || request.session_id != 0 {
+            tracing::info!(peer = %conn.peer, "a client that wants more than to read is refused in read-only mode");
+            return conn.abort();
+        }
+        let options = &self.shared.options;
+        let nth = self.shared.local_sessions.fetch_add(1, Ordering::Relaxed);
+        let first = SessionId::first(options.desk.server_id, self.shared.clock.wall_ms());
+        self.establish(conn, first.0 + nth, conn.timeout_ms.get());
+        send_soon(conn);
+    }
+
     /// The writer has answered an attachment.
     pub(super) fn attached(self: &Rc<Core>, conn: &Rc<Conn>, session: i64, timeout_ms: i32, accepted: bool) {
         if conn.stage() != Stage::Connecting {
@@ -75,7 +94,8 @@ impl Core {
         conn.set_session(session);
         conn.heart.beat(self.shared.clock.ms());
         let password = self.shared.keys.password(SessionId(session));
-        let read_only = conn.read_only.get().map(|_| false);
+        let is_read_only = self.shared.mode() == Mode::ReadOnly;
+        let read_only = conn.read_only.get().map(|_| is_read_only);
         ConnectResponse {
             timeout_ms,
             session_id: session,

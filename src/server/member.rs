@@ -22,11 +22,16 @@ use super::publish;
 use super::shared::{Mode, Shared};
 use super::snapshots::{self, Asked, Trigger};
 use super::writer::{RECLAIM_MIN, RECLAIM_SHARE, give_up};
+use crate::base::ServerId;
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
 use crate::replica::member::{Input, Member, Output, Store};
 use crate::replica::{Now, Origin};
-use crate::zab::{Event, Mark, Serving};
+use crate::wire::four_letter::Summary;
+use crate::zab::{Event, How, Mark, Serving, State};
+
+/// How long a server looks for a leader before it serves those who only want to read.
+const READ_ONLY_AFTER_MS: u64 = 2000;
 
 /// What the loop owns.
 pub struct Host {
@@ -41,8 +46,72 @@ pub struct Host {
     asked: Vec<Asked>,
     stopping: Vec<tokio::sync::oneshot::Sender<()>>,
     numbers: WriterNumbers,
-    /// When the last election began, and how long it took.
-    election: (Instant, Option<u64>),
+    counts: Counts,
+}
+
+/// What a member counts beside what a standalone server does.
+struct Counts {
+    looking: u64,
+    /// When the last election began.
+    looking_ms: u64,
+    /// Proposed here, or received.
+    proposals: u64,
+    received: u64,
+    commits: u64,
+    diffs: u64,
+    snaps: u64,
+    revalidations: u64,
+    elections: Summary,
+    synced: Summary,
+    unavailable: Summary,
+    /// Bytes of the last proposal, the smallest, the largest.
+    sizes: [i64; 3],
+    /// Since when nobody was served.
+    idle_since: Instant,
+    leading_since: Option<Instant>,
+    leader: Option<ServerId>,
+    elected_at: Instant,
+    delivered: Zxid,
+}
+
+impl Counts {
+    fn new(delivered: Zxid) -> Counts {
+        let now = Instant::now();
+        Counts {
+            looking: 0,
+            looking_ms: 0,
+            proposals: 0,
+            received: 0,
+            commits: 0,
+            diffs: 0,
+            snaps: 0,
+            revalidations: 0,
+            elections: Summary::default(),
+            synced: Summary::default(),
+            unavailable: Summary::default(),
+            sizes: [-1; 3],
+            idle_since: now,
+            leading_since: None,
+            leader: None,
+            elected_at: now,
+            delivered,
+        }
+    }
+
+    fn proposed(&mut self, bytes: i64) {
+        self.proposals += 1;
+        let [_, min, max] = self.sizes;
+        self.sizes = [bytes, if min < 0 { bytes } else { min.min(bytes) }, max.max(bytes)];
+    }
+
+    /// Transactions that became visible.
+    fn delivered(&mut self, zxid: Zxid) {
+        let before = std::mem::replace(&mut self.delivered, zxid);
+        self.commits += match zxid.epoch() == before.epoch() {
+            true => u64::from(zxid.counter().saturating_sub(before.counter())),
+            false => u64::from(zxid.counter()),
+        };
+    }
 }
 
 impl Host {
@@ -72,6 +141,7 @@ impl Host {
         let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
         let (count, bytes) = shared.opened.replayed;
         trigger.replayed(count, bytes);
+        let shared_durable = shared.opened.durable;
         Ok(Host {
             peers: Peers::start(&shared, &ensemble, listeners),
             numbers: WriterNumbers::new(&shared.opened.start),
@@ -84,7 +154,7 @@ impl Host {
             level: Level::Enough,
             asked: Vec::new(),
             stopping: Vec::new(),
-            election: (Instant::now(), None),
+            counts: Counts::new(shared_durable),
         })
     }
 
@@ -103,7 +173,11 @@ impl Host {
             }
             self.member.reclaim(RECLAIM_MIN + self.member.retired() / RECLAIM_SHARE);
             if self.shared.writer.is_empty() {
-                let due = self.shared.clock.at(self.member.deadline_ms(self.shared.clock.ms()));
+                let due_ms = self.member.deadline_ms(self.shared.clock.ms());
+                let due = self
+                    .shared
+                    .clock
+                    .at(due_ms.min(self.read_only_due_ms().unwrap_or(u64::MAX)));
                 let wait = due
                     .saturating_duration_since(Instant::now())
                     .max(Duration::from_millis(1));
@@ -132,8 +206,10 @@ impl Host {
     fn handle(&mut self, message: ToWriter, now: Now) {
         let input = match message {
             ToWriter::Member(input) => {
-                if let Input::Closed(link) = &input {
-                    self.peers.forget(*link);
+                match &input {
+                    Input::Closed(link) => self.peers.forget(*link),
+                    Input::Revalidate(..) => self.counts.revalidations += 1,
+                    _ => {}
                 }
                 input
             }
@@ -220,6 +296,17 @@ impl Host {
         if self.trigger.is_due_again(now.ms) {
             self.snapshot();
         }
+        if self.read_only_due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            self.shared.set_mode(Mode::ReadOnly, true);
+            tracing::warn!("no leader for a while: who only wants to read is served, from what this server has");
+        }
+    }
+
+    /// When reading clients are to be served without a leader (`QuorumPeer#run`, LOOKING).
+    fn read_only_due_ms(&self) -> Option<u64> {
+        let looks = self.shared.mode() == Mode::Nobody && self.member.node().state() == State::Looking;
+        let after_ms = READ_ONLY_AFTER_MS.max(self.ensemble.tick_ms);
+        (looks && self.shared.options.read_only_mode).then_some(self.counts.looking_ms + after_ms)
     }
 
     /// Does what the member wants, in its order.
@@ -232,9 +319,20 @@ impl Host {
                 Output::Connect(to) => self.peers.connect(to),
                 Output::Close(link) => self.peers.close(link),
                 Output::Send { link, packet } => self.peers.send(link, packet),
-                Output::Store { mark, store } => self.disk.waiting.push_back((mark, store)),
+                Output::Store { mark, store } => {
+                    if let Store::Append(proposal) = &store {
+                        match self.member.node().state() {
+                            State::Leading => self.counts.proposed(proposal.txn.len() as i64),
+                            _ => self.counts.received += 1,
+                        }
+                    }
+                    self.disk.waiting.push_back((mark, store));
+                }
                 Output::Serving(serving) => self.serve(serving),
-                Output::Published(published) => publish::hand_out(&self.shared, published, crowded, &mut wake),
+                Output::Published(published) => {
+                    self.counts.delivered(published.version.totals.zxid);
+                    publish::hand_out(&self.shared, published, crowded, &mut wake);
+                }
                 Output::Replaced(view) => self.tell_all(|| ToCore::Replace(view.clone())),
                 Output::Answer(answered) => self.tell(answered.origin, ToCore::Answer(answered)),
                 Output::Attached {
@@ -265,7 +363,12 @@ impl Host {
             }
         }
         publish::ring(&self.shared, wake);
-        self.peers.set_state(self.member.node().state());
+        let state = self.member.node().state();
+        self.peers.set_state(state);
+        if state != State::Looking && self.shared.mode() == Mode::ReadOnly {
+            self.shared.set_mode(Mode::Nobody, false);
+            self.tell_all(|| ToCore::HangUp);
+        }
     }
 
     fn tell(&self, origin: Origin, message: ToCore) {
@@ -276,7 +379,7 @@ impl Host {
         self.shared.cores.iter().for_each(|port| port.inbox.send(message()));
     }
 
-    fn serve(&self, serving: Serving) {
+    fn serve(&mut self, serving: Serving) {
         let mode = match serving {
             Serving::Nobody => Mode::Nobody,
             Serving::AsLeader(_) => Mode::Leader,
@@ -288,21 +391,44 @@ impl Host {
             Mode::Leader => self.ensemble.leader_serves,
             _ => true,
         };
+        // Who only reads without a leader has a session that nobody else knows.
+        let was_read_only = self.shared.mode() == Mode::ReadOnly;
         self.shared.set_mode(mode, welcome);
-        if !welcome {
+        if !welcome || was_read_only {
             self.tell_all(|| ToCore::HangUp);
         }
-        if mode != Mode::Nobody {
-            let ms = self.election.0.elapsed().as_millis() as u64;
-            tracing::info!(ms, "serving as {}", mode.name());
+        let now = Instant::now();
+        self.counts.leading_since = (mode == Mode::Leader).then_some(now);
+        if mode == Mode::Nobody {
+            self.counts.idle_since = now;
+            return;
         }
+        let ms = (now - self.counts.idle_since).as_millis() as u64;
+        self.counts.unavailable.add(ms);
+        self.counts
+            .synced
+            .add((now - self.counts.elected_at).as_millis() as u64);
+        let (mode, epoch) = (mode.name(), self.member.node().ledger().current().0);
+        let zxid = self.member.view().totals().zxid;
+        tracing::info!(epoch, %zxid, ms, "clients are served, as {mode}");
     }
 
     fn note(&mut self, event: &Event) {
+        let counts = &mut self.counts;
         match event {
-            Event::Looking { .. } => self.election.0 = Instant::now(),
-            Event::Elected { took_ms, .. } => self.election.1 = Some(*took_ms),
-            _ => {}
+            Event::Looking { .. } => {
+                counts.looking += 1;
+                counts.looking_ms = self.shared.clock.ms();
+                counts.leader = None;
+            }
+            Event::Elected { vote, took_ms, .. } => {
+                counts.elections.add(*took_ms);
+                counts.leader = Some(vote.leader);
+                counts.elected_at = Instant::now();
+            }
+            Event::Synchronising { how: How::Snap, .. } => counts.snaps += 1,
+            Event::Synchronising { .. } => counts.diffs += 1,
+            Event::Dropped { .. } => {}
         }
         tracing::info!("{event}");
     }
@@ -365,11 +491,59 @@ impl Host {
             digests: self.member.digests(),
             numbers: self.numbers.clone(),
             room: self.storage.room(),
-            member: Some(MemberReport {
-                election_ms: self.election.1,
-                digest_mismatches: self.member.digest_mismatches(),
-                ..MemberReport::default()
-            }),
+            member: Some(self.report_member()),
+        }
+    }
+
+    fn report_member(&self) -> MemberReport {
+        let (counts, node) = (&self.counts, self.member.node());
+        let serves = self.shared.mode() != Mode::Nobody;
+        let peer_state = match (node.state(), serves) {
+            (State::Looking, _) => "looking - election",
+            (State::Following, true) => "following - broadcast",
+            (State::Following, false) => "following - synchronization",
+            (State::Leading, true) => "leading - broadcast",
+            (State::Leading, false) => "leading - discovery",
+            (State::Observing, true) => "observing - broadcast",
+            (State::Observing, false) => "observing - synchronization",
+        };
+        let leads = counts.leading_since.is_some();
+        let of_leader = |count| if leads { count } else { 0 };
+        let synced_as = match node.state() {
+            State::Observing => "observer_sync_time",
+            _ => "follower_sync_time",
+        };
+        MemberReport {
+            peer_state: peer_state.into(),
+            leader: counts.leader,
+            epoch: node.ledger().current().0,
+            learners: match leads {
+                true => self.peers.learners(),
+                false => Vec::new(),
+            },
+            leader_uptime_ms: counts
+                .leading_since
+                .map_or(0, |since| since.elapsed().as_millis() as u64),
+            proposals: counts.sizes,
+            digest_mismatches: self.member.digest_mismatches(),
+            counters: vec![
+                ("commit_count", of_leader(counts.commits)),
+                ("diff_count", counts.diffs),
+                (
+                    "learner_commit_received_count",
+                    counts.commits - of_leader(counts.commits),
+                ),
+                ("learner_proposal_received_count", counts.received),
+                ("looking_count", counts.looking),
+                ("proposal_count", counts.proposals),
+                ("revalidate_count", counts.revalidations),
+                ("snap_count", counts.snaps),
+            ],
+            times: vec![
+                ("election_time", counts.elections),
+                (synced_as, counts.synced),
+                ("unavailable_time", counts.unavailable),
+            ],
         }
     }
 }

@@ -11,13 +11,14 @@ use super::admin::{command::Command, json::Fields};
 use super::doors::Place;
 use super::metrics::{CoreNumbers, WriterNumbers};
 use super::snapshots::Asked;
+use crate::base::ServerId;
 use crate::replica::member::Input;
 use crate::replica::session::Heart;
 use crate::replica::{Answered, Origin, WriteRequest};
 use crate::tree::apply::Fired;
 use crate::tree::{Version, View};
 use crate::wire::acl::Id;
-use crate::wire::four_letter::Connection;
+use crate::wire::four_letter::{Connection, Summary};
 use crate::zab::Mark;
 
 /// To the writer.
@@ -159,12 +160,33 @@ pub struct WriterReport {
 /// What a server of an ensemble tells of it.
 #[derive(Clone, Debug, Default)]
 pub struct MemberReport {
-    /// Learners that a leader has, with a vote and without.
-    pub learners: (usize, usize),
-    /// Those of them with a vote that are in step.
-    pub synced_followers: usize,
-    /// How long the last election took, ms.
-    pub election_ms: Option<u64>,
+    /// What it tells its peers that it is doing, and how far it is.
+    pub peer_state: String,
+    /// Whom it has for a leader.
+    pub leader: Option<ServerId>,
+    /// The epoch whose history it has.
+    pub epoch: u32,
+    /// As a leader: those that are connected, each with whether it is in step.
+    pub learners: Vec<(LearnerReport, bool)>,
+    /// As a leader: since when, ms.
+    pub leader_uptime_ms: u64,
+    /// As a leader: bytes of the last proposal, the smallest, the largest; −1 before the first.
+    pub proposals: [i64; 3],
     /// Transactions whose digest was another here.
     pub digest_mismatches: u64,
+    /// What it counts, by the names of `mntr`.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Times, by the names of `mntr`.
+    pub times: Vec<(&'static str, Summary)>,
+}
+
+/// A learner that is connected to this leader.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnerReport {
+    /// Its number.
+    pub server: ServerId,
+    /// Whether it only observes.
+    pub observer: bool,
+    /// From where.
+    pub from: SocketAddr,
 }

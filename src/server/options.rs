@@ -95,6 +95,8 @@ pub struct Ensemble {
     pub members: Vec<PeerMember>,
     /// As Java writes it.
     pub config_text: String,
+    /// The version in it.
+    pub config_version: i64,
     /// Who votes.
     pub quorum: Quorum,
     /// `tickTime`.
@@ -117,6 +119,10 @@ pub struct Ensemble {
     pub leader_serves: bool,
     /// `multiAddress.enabled`.
     pub several: bool,
+    /// `db.autocreate`: an empty directory is taken for a new ensemble's.
+    pub trust_empty: bool,
+    /// `commitLogCount`.
+    pub kept_count: usize,
     /// `fastleader.minNotificationInterval` and `maxNotificationInterval`.
     pub notification_ms: (u64, u64),
 }
@@ -130,6 +136,8 @@ pub struct PeerMember {
     pub participant: bool,
     /// Where it is.
     pub addresses: Vec<PeerAddress>,
+    /// Where its clients connect, if its line says so.
+    pub client: Option<(String, u16)>,
 }
 
 impl PeerMember {
@@ -165,6 +173,7 @@ impl Ensemble {
             sync_limit: self.sync_limit,
             notification_ms_min: self.notification_ms.0,
             notification_ms_max: self.notification_ms.1,
+            kept_count: self.kept_count,
             ..zab::Settings::new(self.me, self.quorum.clone())
         }
     }

@@ -10,6 +10,7 @@ use super::body::{Body, Keeper};
 use super::conn::{Conn, InFlight, Stage, Waiting};
 use super::core::Core;
 use super::message::ToWriter;
+use super::shared::Mode;
 use super::stats::Done;
 use crate::base::limits::CONNECT_BYTES_MAX;
 use crate::replica::WriteRequest;
@@ -98,6 +99,9 @@ impl Core {
         }
         self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
         let body = Body::Received(body, keeper);
+        if self.shared.options.ensemble.is_some() && self.shared.mode() == Mode::ReadOnly {
+            return self.request_read_only(conn, header.xid, op, body, read_ms);
+        }
         // A member's sync goes to its leader.
         let is_asked = |op| is_write(op) || op == Op::Sync && self.shared.options.ensemble.is_some();
         match op.filter(|op| is_asked(*op) && Request::read(*op, &body).is_ok()) {
@@ -112,6 +116,23 @@ impl Core {
                 behind: conn.writes_sent(),
             }),
             None => self.handle(conn, header.xid, op, body, conn.ids(), read_ms),
+        }
+    }
+
+    /// Without a leader nothing is written, and nothing waits.
+    fn request_read_only(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: Body<'_>, read_ms: u64) {
+        match op {
+            Some(Op::CloseSession) => {
+                let zxid = self.view.borrow().totals().zxid.0 as i64;
+                self.reply_header(conn, xid, zxid, 0);
+                self.answered(conn);
+                conn.set_stage(Stage::Ending);
+            }
+            Some(op) if is_write(op) || op == Op::Sync => {
+                self.reply_error(conn, xid, ErrorCode::NotReadOnly, InFlight { op, read_ms });
+                self.answered(conn);
+            }
+            op => self.handle(conn, xid, op, body, conn.ids(), read_ms),
         }
     }
 

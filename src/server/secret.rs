@@ -67,7 +67,7 @@ impl SessionKeys {
     /// A session's password.
     pub fn password(&self, session: SessionId) -> [u8; PASSWORD_BYTES] {
         let Some(secret) = self.secret else {
-            return of_java(session);
+            return session.password();
         };
         let hash = Sha256::new()
             .chain_update(secret)
@@ -90,22 +90,6 @@ impl SessionKeys {
                 .fold(0, |difference, (a, b)| difference | (a ^ b))
                 == 0
     }
-}
-
-/// What Java derives the seed of a session's password with (`ZooKeeperServer#superSecret`).
-const JAVA_SECRET: i64 = 0xB341_5C00;
-
-/// The first bytes of `java.util.Random` with the session's seed.
-fn of_java(session: SessionId) -> [u8; PASSWORD_BYTES] {
-    const MULTIPLIER: i64 = 0x5_DEEC_E66D;
-    const MASK: i64 = (1 << 48) - 1;
-    let mut seed = (session.0 ^ JAVA_SECRET ^ MULTIPLIER) & MASK;
-    let mut password = [0; PASSWORD_BYTES];
-    for four in password.chunks_exact_mut(4) {
-        seed = (seed.wrapping_mul(MULTIPLIER) + 0xB) & MASK;
-        four.copy_from_slice(&((seed >> 16) as i32).to_le_bytes());
-    }
-    password
 }
 
 /// Bytes nobody can guess, from the kernel.

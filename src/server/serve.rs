@@ -263,10 +263,15 @@ fn member(
     now: Now,
 ) -> Result<Member, ServeError> {
     let (tree, base, entries) = timed.finish_member();
+    let is_empty = entries.is_empty();
     let last = entries.last().map_or(base, |entry| entry.zxid).epoch();
     let (accepted, current) = match storage.epochs() {
         // A store that was a standalone server's, or was imported (`QuorumPeer#loadDataBase`).
-        (0, 0) => (last, last),
+        (0, 0) => {
+            let java = |name: &str| epoch_of_java(&options.data_dir, name).unwrap_or(0);
+            let current = last.max(java("currentEpoch"));
+            (current.max(java("acceptedEpoch")), current)
+        }
         epochs => epochs,
     };
     let found = zab::Recovered {
@@ -274,13 +279,25 @@ fn member(
         current: Epoch(current),
         base,
         entries,
-        trusted: true,
+        trusted: base.0 > 0 || !is_empty || ensemble.trust_empty || is_initialized(&options.data_dir),
     };
     let settings = member::Settings {
         zab: ensemble.settings(),
         desk: options.desk,
+        config: ensemble.config_text.clone(),
     };
     Member::start(settings, tree, found, now).map_err(|error| ServeError::Data(error.to_string()))
+}
+
+/// Whether somebody said that this empty directory is a new ensemble's (`zkServer-initialize.sh`). Said once.
+fn is_initialized(data_dir: &std::path::Path) -> bool {
+    std::fs::remove_file(data_dir.join("initialize")).is_ok()
+}
+
+/// What a Java server promised, if this store was made from its files.
+fn epoch_of_java(data_dir: &std::path::Path, name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(data_dir.join("version-2").join(name)).ok()?;
+    text.trim().parse().ok()
 }
 
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.

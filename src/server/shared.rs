@@ -60,6 +60,8 @@ pub struct Shared {
     pub opened: Opened,
     /// Requests that were read and not answered (`ZooKeeperServer#getInProcess`).
     pub outstanding: AtomicUsize,
+    /// Sessions that this server alone knows, in read-only mode.
+    pub local_sessions: AtomicI64,
     handed: AtomicU64,
     serving: AtomicU8,
     welcome: AtomicBool,
@@ -79,15 +81,18 @@ pub enum Mode {
     Follower,
     /// Without one.
     Observer,
+    /// Without a leader, for those who only want to read (`readonlymode.enabled`).
+    ReadOnly,
 }
 
 impl Mode {
-    const ALL: [Mode; 5] = [
+    const ALL: [Mode; 6] = [
         Mode::Nobody,
         Mode::Standalone,
         Mode::Leader,
         Mode::Follower,
         Mode::Observer,
+        Mode::ReadOnly,
     ];
 
     /// As the four-letter words say it.
@@ -98,6 +103,7 @@ impl Mode {
             Mode::Leader => "leader",
             Mode::Follower => "follower",
             Mode::Observer => "observer",
+            Mode::ReadOnly => "read-only",
         }
     }
 }
@@ -122,6 +128,7 @@ impl Shared {
             doors: Arc::default(),
             words,
             trace_mask: AtomicI64::new(TRACE_MASK),
+            local_sessions: AtomicI64::new(0),
             handed: AtomicU64::new(0),
             serving: AtomicU8::new(alone as u8),
             welcome: AtomicBool::new(alone == Mode::Standalone),

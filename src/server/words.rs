@@ -14,14 +14,31 @@ use tokio::sync::oneshot;
 use super::conn::{Conn, Stage};
 use super::core::Core;
 use super::host;
-use super::message::{CoreReport, ToCore, ToWriter, Want, WriterReport};
+use super::message::{CoreReport, LearnerReport, MemberReport, ToCore, ToWriter, Want, WriterReport};
 use super::metrics::CoreNumbers;
+use super::options::Ensemble;
 use super::shared::Mode;
 use crate::tree::View;
 use crate::tree::quota::{Track, limits_path, stats_path};
 use crate::wire::four_letter::{
-    self, ConfLines, ConnectionDue, DumpLines, Gauges, Monitor, QuotaLine, ServerLines, Word,
+    self, ConfLines, ConfMember, ConnectionDue, DumpLines, Gauges, Monitor, QuotaLine, ServerLines, Word,
 };
+
+fn conf_member(ensemble: &Ensemble) -> ConfMember {
+    let own = ensemble.member(ensemble.me);
+    let ports = |hosts: Vec<(String, u16)>| {
+        let ports: Vec<String> = hosts.iter().map(|(_, port)| port.to_string()).collect();
+        ports.join("|")
+    };
+    ConfMember {
+        init_limit: ensemble.init_limit,
+        sync_limit: ensemble.sync_limit,
+        election_port: ports(own.election_hosts()),
+        quorum_port: ports(own.quorum_hosts()),
+        peer_type: u8::from(!own.participant),
+        membership: ensemble.config_text.clone(),
+    }
+}
 
 /// The bytes of an answer that the Java server sends, and counts, as one packet.
 const PACKET_BYTES: usize = 8192;
@@ -98,9 +115,15 @@ impl Core {
         }
         match word {
             Word::Ruok => out.push_str("imok"),
-            Word::Isro => out.push_str("rw"),
+            Word::Isro => out.push_str(match self.shared.mode() {
+                Mode::ReadOnly => "ro",
+                _ => "rw",
+            }),
             Word::Gtmk | Word::Stmk => out = self.shared.trace_mask.load(Ordering::Relaxed).to_string(),
-            Word::Srvr => four_letter::append_server(&mut out, &self.server_lines(&self.ask(NUMBERS).await)),
+            Word::Srvr => {
+                let (reports, member) = (self.ask(NUMBERS).await, self.ask_member().await);
+                four_letter::append_server(&mut out, &self.server_lines(&reports, member.as_ref()));
+            }
             Word::Stat => {
                 let reports = self
                     .ask(Want {
@@ -108,7 +131,7 @@ impl Core {
                         ..NUMBERS
                     })
                     .await;
-                let lines = self.server_lines(&reports);
+                let lines = self.server_lines(&reports, self.ask_member().await.as_ref());
                 four_letter::append_stat(&mut out, &connections(reports), &lines);
             }
             Word::Cons => four_letter::append_connections(&mut out, &connections(self.ask(CONNECTIONS).await)),
@@ -172,6 +195,14 @@ impl Core {
         told.await.ok()
     }
 
+    /// What the writer knows of the ensemble, if there is one.
+    pub(super) async fn ask_member(&self) -> Option<MemberReport> {
+        match self.shared.options.ensemble {
+            Some(_) => self.ask_writer().await?.member,
+            None => None,
+        }
+    }
+
     pub(super) fn reset_numbers(&self) {
         self.others().for_each(|port| port.inbox.send(ToCore::ResetNumbers));
         self.numbers.take();
@@ -194,7 +225,7 @@ impl Core {
             .map(|(_, port)| port)
     }
 
-    pub(super) fn server_lines(&self, reports: &[CoreReport]) -> ServerLines {
+    pub(super) fn server_lines(&self, reports: &[CoreReport], member: Option<&MemberReport>) -> ServerLines {
         let numbers = merged(reports);
         let view = self.view.borrow();
         ServerLines {
@@ -206,6 +237,9 @@ impl Core {
             zxid: view.totals().zxid.0 as i64,
             mode: self.shared.mode().name(),
             nodes: nodes_shown(&view),
+            proposals: member
+                .filter(|_| self.shared.mode() == Mode::Leader)
+                .map(|member| member.proposals),
         }
     }
 
@@ -237,6 +271,7 @@ impl Core {
             session_timeout_ms: options.session_timeout_ms,
             backlog: options.shown.backlog,
             server_id: options.shown.server_id,
+            member: options.ensemble.as_deref().map(conf_member),
         }
     }
 
@@ -281,7 +316,7 @@ impl Core {
     pub(super) fn monitor(&self, reports: &[CoreReport], writer: &WriterReport) -> Monitor {
         let (cores, numbers) = (merged(reports), &writer.numbers);
         let [created, deleted, changed, children] = cores.told;
-        let counters = vec![
+        let mut counters = vec![
             ("bytes_received_count", cores.bytes_received),
             ("cnxn_closed_without_zk_server_running", cores.unserved),
             ("connection_drop_count", cores.drops),
@@ -289,7 +324,10 @@ impl Core {
             ("connection_request_count", cores.connection_requests),
             ("connection_revalidate_count", cores.revalidations),
             // A digest that does not match ends recovery, and an error that cannot be recovered from the process.
-            ("digest_mismatches_count", 0),
+            (
+                "digest_mismatches_count",
+                writer.member.as_ref().map_or(0, |member| member.digest_mismatches),
+            ),
             ("prep_processor_request_queued", numbers.asked),
             ("response_bytes", cores.response_bytes),
             ("sessionless_connections_expired", cores.sessionless_expired),
@@ -298,7 +336,7 @@ impl Core {
             ("unrecoverable_error_count", 0),
             ("watch_bytes", cores.watch_bytes),
         ];
-        let summaries = vec![
+        let mut summaries = vec![
             ("dbinittime", numbers.init),
             ("fsynctime", numbers.syncs.quantiles().summary),
             ("node_changed_watch_count", changed),
@@ -317,10 +355,18 @@ impl Core {
             ("sync_processor_queue_flush_time_ms", numbers.syncs.quantiles()),
             ("updatelatency", cores.updates.quantiles()),
         ];
+        let mut member_gauges = Vec::new();
+        if let (Some(ensemble), Some(member)) = (&self.shared.options.ensemble, &writer.member) {
+            counters.extend(&member.counters);
+            summaries.extend(&member.times);
+            member_gauges = self.member_gauges(ensemble, member);
+        }
         let watches = reports.iter().map(|report| report.watch_count as u64).sum();
         let (gauges, quotas) = (self.gauges(&cores, watches), self.quota_lines(&writer.quotas));
         Monitor {
             mode: self.shared.mode().name(),
+            peer_state: writer.member.as_ref().map(|member| member.peer_state.clone()),
+            member_gauges,
             gauges,
             quotas,
             own: own_lines(writer),
@@ -328,6 +374,42 @@ impl Core {
             summaries,
             quantiles,
         }
+    }
+
+    /// `Leader` and `QuorumPeer` register these.
+    fn member_gauges(&self, ensemble: &Ensemble, member: &MemberReport) -> Vec<(&'static str, i64)> {
+        let mut gauges = vec![("quorum_size", ensemble.quorum.voters().count() as i64)];
+        if self.shared.mode() != Mode::Leader {
+            return gauges;
+        }
+        let count = |wanted: &dyn Fn(&LearnerReport) -> bool| {
+            let synced = member
+                .learners
+                .iter()
+                .filter(|(learner, synced)| *synced && wanted(learner));
+            synced.count() as i64
+        };
+        let votes = |learner: &LearnerReport| ensemble.quorum.is_voter(learner.server);
+        let [last, min, max] = member.proposals;
+        gauges.extend([
+            ("learners", member.learners.len() as i64),
+            (
+                "synced_followers",
+                count(&|learner| !learner.observer && votes(learner)),
+            ),
+            (
+                "synced_non_voting_followers",
+                count(&|learner| !learner.observer && !votes(learner)),
+            ),
+            ("synced_observers", count(&|learner| learner.observer)),
+            // Who asks is answered when what was proposed before is decided: nobody waits for longer than a write.
+            ("pending_syncs", 0),
+            ("leader_uptime", member.leader_uptime_ms as i64),
+            ("last_proposal_size", last),
+            ("max_proposal_size", max),
+            ("min_proposal_size", min),
+        ]);
+        gauges
     }
 
     fn gauges(&self, cores: &CoreNumbers, watches: u64) -> Gauges {

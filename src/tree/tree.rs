@@ -181,6 +181,26 @@ impl Tree {
         &self.totals
     }
 
+    /// Puts the membership into `/zookeeper/config`, without a transaction: no digest counts that node.
+    pub fn set_config(&mut self, text: &str, wall_ms: i64) {
+        let Some(node) = self.node(CONFIG).filter(|_| !text.is_empty()) else {
+            return;
+        };
+        let (acl, children, length) = (node.acl, node.children, node.payload.length() as u64);
+        let was_large = matches!(node.payload, Payload::Large(_));
+        let stat = Persisted {
+            version: -1,
+            mzxid: 0,
+            mtime: wall_ms,
+            ..node.stat
+        };
+        if was_large && !matches!(Payload::of(Some(text.as_bytes())), Payload::Large(_)) {
+            self.trie.remove(Key::new(Kind::Data, CONFIG.as_bytes()).bytes());
+        }
+        self.put_node(CONFIG, acl, &stat, children, Some(text.as_bytes()));
+        self.totals.bytes = self.totals.bytes.wrapping_sub(length).wrapping_add(text.len() as u64);
+    }
+
     /// From now on there are no digests: a tree that was read with them goes to a server that keeps none.
     pub fn keep_no_digest(&mut self) {
         self.features.digest = false;

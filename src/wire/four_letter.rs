@@ -12,8 +12,8 @@ pub use monitor::{ALONE, Entries, Gauges, Kind, Monitor, NOT_MEASURED, Quantiles
 pub(crate) use stats::java_socket;
 pub use stats::{Connection, Served, ServerLines, append_connections, append_server, append_stat};
 pub use tables::{
-    ConfLines, ConnectionDue, DumpLines, Environment, append_by_path, append_by_session, append_conf, append_digests,
-    append_dirs, append_dump, append_environment, append_watch_summary, environment_entries,
+    ConfLines, ConfMember, ConnectionDue, DumpLines, Environment, append_by_path, append_by_session, append_conf,
+    append_digests, append_dirs, append_dump, append_environment, append_watch_summary, environment_entries,
 };
 
 /// What this server says it is: the release whose behaviour it has, so that tools that parse it work, then itself

@@ -46,6 +46,9 @@ pub struct Settings {
     pub zab: zab::Settings,
     /// Of the desk.
     pub desk: super::Settings,
+    /// The membership, as clients read it in `/zookeeper/config`. Each server has it from its own configuration
+    /// (`ZKDatabase#initConfigInZKDatabase`); none if it is empty.
+    pub config: String,
 }
 
 /// A member of an ensemble.
@@ -56,6 +59,7 @@ pub struct Member {
     /// As a leader: everything up to here is decided.
     decided: Zxid,
     learning: Learning,
+    config: String,
     /// A leader's state, while its SNAP is being handled.
     received: Option<Box<Tree>>,
     /// What a leader proposed and is not decided, taken apart once.
@@ -77,19 +81,21 @@ impl Log for Prepared {
 
 impl Member {
     /// Starts with a tree and what the log holds behind it; [`Member::take`] gives what is to be done first.
-    pub fn start(settings: Settings, tree: Tree, found: Recovered, now: Now) -> Result<Member, StartError> {
+    pub fn start(settings: Settings, mut tree: Tree, found: Recovered, now: Now) -> Result<Member, StartError> {
         assert_eq!(
             tree.totals().zxid,
             found.base,
             "the tree is the state that the entries follow"
         );
         let (node, outputs) = Node::start(settings.zab, found, now.ms)?;
+        tree.set_config(&settings.config, now.wall_ms);
         let mut member = Member {
             node,
             desk: Replica::without_sessions(tree, settings.desk, now),
             serving: Serving::Nobody,
             decided: Zxid::ZERO,
             learning: Learning::default(),
+            config: settings.config,
             received: None,
             proposed: VecDeque::new(),
             outputs: Vec::new(),
@@ -245,7 +251,7 @@ impl Member {
                 Output::Send { link, packet }
             }
             zab::Output::Store { mark, store } => {
-                let store = self.store(store);
+                let store = self.store(store, now);
                 Output::Store { mark, store }
             }
             zab::Output::Event(event) => Output::Event(event),
@@ -285,7 +291,7 @@ impl Member {
         }
     }
 
-    fn store(&mut self, store: zab::Store) -> Store {
+    fn store(&mut self, store: zab::Store, now: Now) -> Store {
         match store {
             zab::Store::Append(proposal) => Store::Append(proposal),
             zab::Store::Truncate(zxid) => {
@@ -294,7 +300,8 @@ impl Member {
             }
             zab::Store::Install(zxid) => {
                 self.proposed.clear();
-                let tree = self.received.take().expect("a SNAP comes with its state");
+                let mut tree = self.received.take().expect("a SNAP comes with its state");
+                tree.set_config(&self.config, now.wall_ms);
                 assert_eq!(tree.totals().zxid, zxid, "the state is that of the SNAP");
                 let view = self.desk.install(*tree);
                 self.outputs.push(Output::Replaced(view.clone()));

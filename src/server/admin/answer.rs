@@ -12,6 +12,7 @@ use super::command::Command;
 use super::json::{Fields, Json};
 use crate::server::core::Core;
 use crate::server::host;
+use crate::server::shared::Mode;
 use crate::server::words::{self, CONNECTIONS, NUMBERS};
 use crate::wire::four_letter::{Connection, Monitor, Served, VERSION, environment_entries, java_double, java_socket};
 
@@ -66,17 +67,14 @@ impl Core {
                 let file = admin.map_or(Json::Null, |admin| Json::text(&admin.file));
                 vec![field("initial_configuration", file)]
             }
-            Command::IsReadOnly => vec![field("read_only", Json::Bool(false))],
+            Command::IsReadOnly => vec![field("read_only", Json::Bool(self.shared.mode() == Mode::ReadOnly))],
             Command::LastSnapshot => last_snapshot(&self.shared.opened.data_path),
-            Command::Leader => error("server is not initialized"),
+            Command::Leader => self.leader().await,
             Command::Monitor => match self.ask_writer().await {
                 Some(writer) => monitor(&self.monitor(&self.ask(NUMBERS).await, &writer)),
                 None => error(NOT_SERVING),
             },
-            Command::Observers => vec![
-                field("synced_observers", Json::int(0)),
-                field("observers", Json::list([])),
-            ],
+            Command::Observers => self.observers().await,
             // Nothing to be said, or a server alone has none.
             Command::Ruok | Command::ObserverConnectionStatReset => Vec::new(),
             Command::ServerStats => self.server_stats().await,
@@ -91,7 +89,7 @@ impl Core {
                 fields
             }
             Command::SystemProperties => system_properties(),
-            Command::VotingView => vec![field("current_config", Json::Map(Vec::new()))],
+            Command::VotingView => self.voting_view(),
             Command::WatchSummary => watch_summary(&self.data_watches().await),
             Command::Watches => {
                 let watches = self.data_watches().await;
@@ -101,7 +99,7 @@ impl Core {
                 let by_path = sessions_by_path(&self.data_watches().await);
                 vec![field("path_to_session_ids", by_path)]
             }
-            Command::Zabstate => vec![field("voting", Json::Bool(false)), field("zabstate", Json::text(""))],
+            Command::Zabstate => self.zab_state().await,
             Command::Snapshot | Command::Restore => unreachable!("they are answered without a core"),
         }
     }
@@ -151,7 +149,8 @@ impl Core {
     async fn server_stats(self: &Rc<Core>) -> Fields {
         let reports = self.ask(NUMBERS).await;
         let slow_syncs = self.ask_writer().await.map_or(0, |writer| writer.numbers.slow_syncs);
-        let lines = self.server_lines(&reports);
+        let member = self.ask_member().await;
+        let lines = self.server_lines(&reports, member.as_ref());
         let [last, min, max] = words::merged(&reports).response_sizes();
         let sizes = Json::Map(vec![
             field("last_buffer_size", Json::int(last)),
@@ -180,13 +179,22 @@ impl Core {
             field("non_mtlsremote_conn_count", Json::int(0)),
             field("non_mtlslocal_conn_count", Json::int(0)),
         ];
-        vec![
+        let mut fields = vec![
             field("version", Json::text(VERSION)),
-            field("read_only", Json::Bool(false)),
+            field("read_only", Json::Bool(self.shared.mode() == Mode::ReadOnly)),
             field("server_stats", Json::Map(stats)),
             field("client_response", sizes),
-            field("node_count", Json::int(lines.nodes)),
-        ]
+        ];
+        if let Some([last, min, max]) = lines.proposals {
+            let sizes = vec![
+                field("last_buffer_size", Json::int(last)),
+                field("min_buffer_size", Json::int(min)),
+                field("max_buffer_size", Json::int(max)),
+            ];
+            fields.push(field("proposal_stats", Json::Map(sizes)));
+        }
+        fields.push(field("node_count", Json::int(lines.nodes)));
+        fields
     }
 }
 
@@ -276,7 +284,7 @@ fn session(served: &Served) -> Fields {
 
 /// Version and state are texts, all else is a number.
 fn monitor(monitor: &Monitor) -> Fields {
-    let is_text = |name: &str| matches!(name, "version" | "server_state");
+    let is_text = |name: &str| matches!(name, "version" | "server_state" | "peer_state");
     let entries = monitor.entries().into_iter().map(|(name, value)| {
         let value = if is_text(&name) {
             Json::text(value)

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod body;
 pub mod command;
+mod ensemble;
 pub mod json;
 pub mod snapshot;
 

@@ -2,7 +2,8 @@
 //!
 //! `myid` says which line is this server's (`QuorumPeerConfig#setupMyId`). The text of the membership is what Java
 //! writes (`QuorumMaj#toString`, `QuorumHierarchical#toString`): it travels with notifications and NEWLEADER, and is
-//! the data of `/zookeeper/config`. Its version is 0 as long as there is no reconfiguration.
+//! the data of `/zookeeper/config`. Its version is the suffix of the dynamic file's name, or 0: there is no
+//! reconfiguration here that could change it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,9 +31,11 @@ pub(super) fn ensemble(
         return None;
     }
     limits(written, notes);
+    unbuilt(written, notes);
     let quorum = quorum(written, members, notes);
     let me = own_number(written, members, data_dir?, notes);
     let (me, quorum) = (me?, quorum?);
+    let version = version(written);
     let kept = |name: &str| written.int(name).max(0) as u64;
     let sync_limit = kept("syncLimit");
     let tick_ms = kept("tickTime");
@@ -43,7 +46,8 @@ pub(super) fn ensemble(
     Some(Ensemble {
         me,
         members: members.all.iter().map(peer).collect(),
-        config_text: text(members),
+        config_text: text(members, version),
+        config_version: version,
         quorum,
         tick_ms,
         init_limit: kept("initLimit"),
@@ -55,6 +59,9 @@ pub(super) fn ensemble(
         keep_alive: written.is("tcpKeepAlive"),
         leader_serves: written.text("leaderServes") != "no",
         several: written.is("multiAddress.enabled"),
+        trust_empty: written.is("db.autocreate"),
+        // `ZKDatabase#commitLogCount`: never fewer.
+        kept_count: kept("commitLogCount").max(500) as usize,
         notification_ms: (
             kept("fastleader.minNotificationInterval").max(1),
             kept("fastleader.maxNotificationInterval").max(1),
@@ -73,6 +80,37 @@ fn limits(written: &Written, notes: &mut Notes) {
         } else if written.int(name) <= 0 {
             notes.problem(format!("{}: must be 1 or more", written.at(name)));
         }
+    }
+}
+
+/// What would mean something in an ensemble of Java servers.
+fn unbuilt(written: &Written, notes: &mut Notes) {
+    const NO_EFFECT: [&str; 11] = [
+        "connectToLearnerMasterLimit",
+        "syncEnabled",
+        "observerMasterPort",
+        "leader.maxTimeToWaitForEpoch",
+        "leader.maxConcurrentSnapSyncs",
+        "leader.maxConcurrentDiffSyncs",
+        "observer.reconnectDelayMs",
+        "observer.election.DelayMs",
+        "multiAddress.reachabilityCheckTimeoutMs",
+        "multiAddress.reachabilityCheckEnabled",
+        "quorum.cnxn.threads.size",
+    ];
+    let set = |name: &&str| {
+        written
+            .get(name)
+            .is_some_and(|setting| !setting.key.is_default(&setting.value))
+    };
+    for name in NO_EFFECT.iter().filter(set) {
+        notes.warn(format!("{} has no effect: it is not built yet", written.at(name)));
+    }
+    if set(&"oraclePath") {
+        notes.problem(format!(
+            "{}: an oracle for two voters is not built yet",
+            written.at("oraclePath")
+        ));
     }
 }
 
@@ -113,6 +151,16 @@ fn own_number(written: &Written, members: &Members, data_dir: &Path, notes: &mut
             path.display()
         ));
         return None;
+    }
+    let line_says = members.get(id).is_some_and(|member| member.participant);
+    let key = written
+        .get("peerType")
+        .map(|setting| setting.value.eq_ignore_ascii_case("participant"));
+    if key.is_some_and(|participant| participant != line_says) {
+        notes.warn(format!(
+            "{}: the line server.{id} says something else, and counts",
+            written.at("peerType")
+        ));
     }
     Some(ServerId(id))
 }
@@ -169,11 +217,23 @@ fn peer(member: &Member) -> PeerMember {
         id: ServerId(member.id),
         participant: member.participant,
         addresses: member.addresses.clone(),
+        client: member.client.clone(),
     }
 }
 
+/// `QuorumPeerConfig#getVersionFromFilename`.
+fn version(written: &Written) -> i64 {
+    let suffix = written
+        .text("dynamicConfigFile")
+        .rsplit_once('.')
+        .map(|(_, suffix)| suffix);
+    suffix
+        .and_then(|suffix| i64::from_str_radix(suffix, 16).ok())
+        .unwrap_or(0)
+}
+
 /// Without a line feed at its end.
-fn text(members: &Members) -> String {
+fn text(members: &Members, version: i64) -> String {
     let mut lines: Vec<String> = members.all.iter().map(line).collect();
     lines.sort();
     for (name, group) in &members.groups {
@@ -188,7 +248,7 @@ fn text(members: &Members) -> String {
                 .map(|(id, weight)| format!("weight.{id}={weight}")),
         );
     }
-    lines.push("version=0".into());
+    lines.push(format!("version={version:x}"));
     lines.join("\n")
 }
 

@@ -74,6 +74,10 @@ fn serve(config: Config) -> Result<(), Failure> {
         ));
     }
     import::first_start(&config.options).map_err(|why| not_started(ServeError::Data(why)))?;
+    let what = match &config.options.ensemble {
+        None => "a standalone server".to_owned(),
+        Some(ensemble) => format!("{} of {}", ensemble.me, ensemble.members.len()),
+    };
     let prepared = Prepared::new(config.options).map_err(not_started)?;
     let address = prepared
         .address()
@@ -85,7 +89,7 @@ fn serve(config: Config) -> Result<(), Failure> {
             Weight::Warn => tracing::warn!("{line}"),
         }
     }
-    let screen = screen(address, prepared.paths(), &config.engine);
+    let screen = screen(address, prepared.paths(), &config.engine, &what);
     prepared.serve(move || welcome(&screen)).map_err(not_started)
 }
 
@@ -174,7 +178,7 @@ fn tell(config: &Config) {
 }
 
 /// What a person needs to know, once.
-fn screen(address: SocketAddr, paths: (&Path, &Path), engine: &EngineChoice) -> String {
+fn screen(address: SocketAddr, paths: (&Path, &Path), engine: &EngineChoice, what: &str) -> String {
     let everywhere = address.ip().is_unspecified();
     let host = if everywhere {
         "127.0.0.1".to_owned()
@@ -198,7 +202,7 @@ fn screen(address: SocketAddr, paths: (&Path, &Path), engine: &EngineChoice) -> 
             .to_string()
     };
     format!(
-        "Ringkeeper {version} is ready: a standalone server that speaks ZooKeeper 3.9.\n\
+        "Ringkeeper {version} is ready: {what} that speaks ZooKeeper 3.9.\n\
          \n\
          \x20 listening on   {listens}\n\
          \x20 data           {data}\n\

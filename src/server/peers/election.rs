@@ -8,7 +8,7 @@
 //! A refused dial says that the peer is down, and is told at once, so that an election does not wait for the dead.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,14 +31,16 @@ use crate::wire::frame::Front;
 use crate::zab::{Notification, State, Vote};
 
 /// How often an unsent notification is dialled for, and how long apart: doubled each time up to the last.
-const ATTEMPTS: u32 = 7;
-const AGAIN_MS: u64 = 100;
+const ATTEMPTS: u32 = 12;
+const AGAIN_MS: u64 = 5;
 const AGAIN_MS_MAX: u64 = 2000;
 
-/// How long a larger peer may take to dial back before it is introduced to again.
-const DIAL_BACK_MS: u64 = 1000;
+/// How long a larger peer may take to hang up on who introduced itself, and then to dial back, before it is introduced
+/// to again. Often it has died with connections in its backlog.
+const HANG_UP_MS: u64 = 1000;
+const DIAL_BACK_MS: u64 = 50;
 
-/// Introductions under way at most; more are hung up on.
+/// Introductions under way at most; of more, the oldest is hung up on: who lives has long said who it is.
 const INTRODUCTIONS_MAX: usize = 128;
 
 /// All peers' connections.
@@ -46,7 +48,8 @@ pub struct Election {
     shared: Arc<Shared>,
     ensemble: Arc<Ensemble>,
     peers: BTreeMap<ServerId, Rc<Peer>>,
-    introductions: Cell<usize>,
+    /// Each is rung to end it.
+    introductions: RefCell<VecDeque<Rc<Notify>>>,
     grumble: Grumble,
 }
 
@@ -59,6 +62,8 @@ struct Peer {
     last: RefCell<Option<Notification>>,
     /// Rung when the slot is filled.
     filled: Notify,
+    /// Rung when there is a new connection.
+    adopted: Notify,
     /// Rung to end the connection that it belongs to.
     current: RefCell<Option<Rc<Notify>>>,
     dialling: Cell<bool>,
@@ -73,6 +78,7 @@ impl Election {
             slot: RefCell::default(),
             last: RefCell::default(),
             filled: Notify::new(),
+            adopted: Notify::new(),
             current: RefCell::default(),
             dialling: Cell::new(false),
         };
@@ -82,7 +88,7 @@ impl Election {
             shared,
             ensemble,
             peers,
-            introductions: Cell::new(0),
+            introductions: RefCell::default(),
             grumble,
         })
     }
@@ -106,6 +112,15 @@ impl Election {
         peer.filled.notify_one();
         if peer.current.borrow().is_none() {
             self.dial(peer);
+        }
+    }
+
+    /// The election is over here: what was said in it and has not left would only mislead who comes later.
+    pub fn settle(&self) {
+        let of_election = |notification: &mut Notification| notification.state == State::Looking;
+        for peer in self.peers.values() {
+            peer.slot.borrow_mut().take_if(of_election);
+            peer.last.borrow_mut().take_if(of_election);
         }
     }
 
@@ -154,12 +169,12 @@ impl Election {
         if peer.id < self.ensemble.me {
             return self.adopt(peer, stream, Vec::new());
         }
-        drop(stream);
-        for _ in 0..DIAL_BACK_MS / 10 {
-            if peer.current.borrow().is_some() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let limit = Duration::from_millis(HANG_UP_MS);
+        let hung_up = tokio::time::timeout(limit, stream.read(&mut [0])).await;
+        if matches!(hung_up, Ok(Ok(_))) && peer.current.borrow().is_none() {
+            // A peer that lives dials back now.
+            let limit = Duration::from_millis(DIAL_BACK_MS);
+            let _ = tokio::time::timeout(limit, peer.adopted.notified()).await;
         }
     }
 
@@ -177,21 +192,28 @@ impl Election {
     }
 
     fn accepted(self: &Rc<Election>, stream: TcpStream, from: SocketAddr) {
-        if self.introductions.get() >= INTRODUCTIONS_MAX {
-            return self
-                .grumble
-                .say(from.ip(), &"too many others have not said who they are");
+        let end = Rc::new(Notify::new());
+        let mut introductions = self.introductions.borrow_mut();
+        if introductions.len() >= INTRODUCTIONS_MAX
+            && let Some(oldest) = introductions.pop_front()
+        {
+            oldest.notify_one();
         }
-        self.introductions.set(self.introductions.get() + 1);
+        introductions.push_back(Rc::clone(&end));
         let election = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let limit = Duration::from_millis(election.ensemble.introduction_ms);
-            let read = tokio::time::timeout(limit, introduced(stream)).await;
-            election.introductions.set(election.introductions.get() - 1);
+            let read = tokio::select! {
+                read = introduced(stream) => read,
+                () = tokio::time::sleep(limit) => Err("it does not say who it is".into()),
+                () = end.notified() => Err("it does not say who it is, and others come".into()),
+            };
+            let mut introductions = election.introductions.borrow_mut();
+            introductions.retain(|other| !Rc::ptr_eq(other, &end));
+            drop(introductions);
             match read {
-                Ok(Ok((stream, message, rest))) => election.met(stream, from, &message, rest),
-                Ok(Err(why)) => election.grumble.say(from.ip(), &why),
-                Err(_) => election.grumble.say(from.ip(), &"it does not say who it is"),
+                Ok((stream, message, rest)) => election.met(stream, from, &message, rest),
+                Err(why) => election.grumble.say(from.ip(), &why),
             }
         });
     }
@@ -221,6 +243,7 @@ impl Election {
         if let Some(before) = peer.current.borrow_mut().replace(Rc::clone(&end)) {
             before.notify_one();
         }
+        peer.adopted.notify_waiters();
         let (election, peer) = (Rc::clone(self), Rc::clone(peer));
         tokio::task::spawn_local(async move {
             if peer.slot.borrow().is_none() {

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,20 +20,23 @@ use tokio::sync::{Notify, mpsc};
 
 use super::snap;
 use super::words::{self, Heard};
-use crate::base::Zxid;
+use crate::base::{ServerId, Zxid};
 use crate::replica::member::{Input, Packet};
 use crate::server::message::ToWriter;
 use crate::server::options::Ensemble;
 use crate::server::shared::Shared;
 use crate::tree::View;
 use crate::wire::quorum::{Front, front};
-use crate::zab::Link;
+use crate::zab::{FromLeader, FromLearner, Link, Message};
 
 /// What a peer may leave unread: above it the connection is closed, and the peer comes back for a snapshot.
 const UNSENT_BYTES_MAX: usize = 512 << 20;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
+
+/// The first buffer: an introduction fits.
+const FIRST_BYTES: usize = 4 << 10;
 
 /// Which end of the connection this server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,13 @@ pub struct Wire {
     closed: Cell<bool>,
     /// What the last PING from the leader said, for the answer.
     pinged: Cell<i64>,
+    /// A learner's number and whether it only observes, once it has said so.
+    pub learner: Cell<Option<(ServerId, bool)>>,
+    /// A learner was told UPTODATE.
+    pub synced: Cell<bool>,
+    /// Bytes that left, and since when.
+    sent: Cell<u64>,
+    begun: Instant,
 }
 
 /// Something to be sent.
@@ -92,6 +103,10 @@ impl Wire {
             over: Notify::new(),
             closed: Cell::new(false),
             pinged: Cell::new(0),
+            learner: Cell::new(None),
+            synced: Cell::new(false),
+            sent: Cell::new(0),
+            begun: Instant::now(),
         });
         let (reader, writer) = stream.into_split();
         let task = Rc::clone(&wire);
@@ -111,6 +126,11 @@ impl Wire {
         wire
     }
 
+    /// Whether a learner is at the other end that has not said who it is.
+    pub fn is_unknown(&self) -> bool {
+        self.side == Side::Leader && self.learner.get().is_none()
+    }
+
     /// Nothing more is sent or heard.
     pub fn close(&self) {
         self.closed.set(true);
@@ -125,8 +145,13 @@ impl Wire {
         match packet {
             Packet::Snap(zxid, view) => self.send_snapshot(zxid, view),
             packet => {
-                let config = &self.ensemble.config_text;
-                self.put(|out| words::append(out, packet, config, self.pinged.get()));
+                if let Packet::Zab(Message::FromLeader(FromLeader::UpToDate)) = packet {
+                    self.synced.set(true);
+                    let (server, bytes) = (self.learner.get().map_or(-1, |(id, _)| id.0), self.sent.get());
+                    let ms = self.begun.elapsed().as_millis() as u64;
+                    tracing::info!(server, bytes, ms, "a learner is in step");
+                }
+                self.put(|out| words::append(out, packet, &self.ensemble, self.pinged.get()));
             }
         }
         self.filled.notify_one();
@@ -173,6 +198,7 @@ impl Wire {
                 Some(Piece::Bytes(bytes)) => {
                     let sent = writer.write_all(&bytes).await;
                     self.unsent.set(self.unsent.get() - bytes.len());
+                    self.sent.set(self.sent.get() + bytes.len() as u64);
                     sent
                 }
                 Some(Piece::Stream(stream)) => self.tell_stream(&mut writer, stream).await,
@@ -192,6 +218,7 @@ impl Wire {
         while let Some(chunk) = stream.recv().await {
             // An empty chunk says that all of it was there.
             whole = chunk.is_empty();
+            self.sent.set(self.sent.get() + chunk.len() as u64);
             writer.write_all(&chunk).await?;
         }
         match whole {
@@ -201,7 +228,7 @@ impl Wire {
     }
 
     async fn hear(&self, mut reader: OwnedReadHalf) -> String {
-        let mut buffer = Vec::with_capacity(READ_BYTES);
+        let mut buffer = Vec::with_capacity(FIRST_BYTES);
         loop {
             match self.take(&mut buffer) {
                 Ok(None) => {}
@@ -219,7 +246,7 @@ impl Wire {
                 }
                 Err(why) => return why,
             }
-            if buffer.capacity() - buffer.len() < READ_BYTES / 2 {
+            if !self.is_unknown() && buffer.capacity() - buffer.len() < READ_BYTES / 2 {
                 buffer.reserve(READ_BYTES);
             }
             match reader.read_buf(&mut buffer).await {
@@ -251,8 +278,18 @@ impl Wire {
                 Heard::Nothing => {}
                 Heard::Snap(zxid) => snap = Some(zxid),
                 Heard::Inputs(inputs) => {
-                    if let Some(Input::FromLeader(_, crate::zab::FromLeader::Ping(zxid))) = inputs.last() {
-                        self.pinged.set(zxid.0 as i64);
+                    match inputs.last() {
+                        Some(Input::FromLeader(_, FromLeader::Ping(zxid))) => self.pinged.set(zxid.0 as i64),
+                        Some(Input::FromLeader(_, FromLeader::Diff(zxid))) => {
+                            tracing::info!(leader = %self.from, %zxid, "the leader sends DIFF: only what is missing");
+                        }
+                        Some(Input::FromLeader(_, FromLeader::Trunc(zxid))) => {
+                            tracing::info!(leader = %self.from, %zxid, "the leader sends TRUNC: what follows is to be forgotten");
+                        }
+                        Some(Input::FromLearner(_, FromLearner::Info { server, observer, .. })) => {
+                            self.learner.set(Some((*server, *observer)));
+                        }
+                        _ => {}
                     }
                     inputs
                         .into_iter()

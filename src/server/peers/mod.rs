@@ -25,13 +25,17 @@ use self::link::{Side, Wire};
 use crate::base::ServerId;
 use crate::io::{PeerListener, peer};
 use crate::replica::member::{Input, Packet};
-use crate::server::message::ToWriter;
+use crate::server::message::{LearnerReport, ToWriter};
 use crate::server::options::Ensemble;
 use crate::server::shared::Shared;
 use crate::zab::{Link, Notification, State};
 
-/// Connections that wait at the door at most.
+/// Connections that wait at the door at most, and for how long.
 const DOOR_MAX: usize = 64;
+const DOOR_MS: u64 = 5000;
+
+/// Learners that have not said who they are, at most.
+const UNKNOWN_MAX: usize = 128;
 
 /// Both ports, bound before any loop runs.
 pub struct Listeners {
@@ -87,7 +91,7 @@ pub struct Peers {
     wires: RefCell<HashMap<Link, Rc<Wire>>>,
     next: Cell<u64>,
     /// Who dialled while nobody led.
-    door: RefCell<Vec<(TcpStream, SocketAddr)>>,
+    door: RefCell<Vec<(TcpStream, SocketAddr, u64)>>,
     state: Cell<State>,
     grumble: Grumble,
 }
@@ -131,8 +135,11 @@ impl Peers {
             State::Looking => return,
             _ => std::mem::take(&mut *self.door.borrow_mut()),
         };
+        self.election.settle();
         if state == State::Leading {
-            waiting.into_iter().for_each(|(stream, from)| self.admit(stream, from));
+            waiting
+                .into_iter()
+                .for_each(|(stream, from, _)| self.admit(stream, from));
         }
     }
 
@@ -182,6 +189,19 @@ impl Peers {
         self.wires.borrow_mut().remove(&link);
     }
 
+    /// The learners that are connected, each with whether it was told that it is in step.
+    pub fn learners(&self) -> Vec<(LearnerReport, bool)> {
+        let wires = self.wires.borrow();
+        let learner = |wire: &Rc<Wire>| {
+            let (server, observer) = wire.learner.get()?;
+            let from = wire.from;
+            Some((LearnerReport { server, observer, from }, wire.synced.get()))
+        };
+        let mut learners: Vec<_> = wires.values().filter_map(learner).collect();
+        learners.sort_by_key(|(learner, _)| learner.server);
+        learners
+    }
+
     /// The other end's address, for people.
     pub fn name(&self, link: Link) -> String {
         let wires = self.wires.borrow();
@@ -193,16 +213,43 @@ impl Peers {
     fn accepted(&self, stream: TcpStream, from: SocketAddr) {
         match self.state.get() {
             State::Leading => self.admit(stream, from),
-            State::Looking if self.door.borrow().len() < DOOR_MAX => self.door.borrow_mut().push((stream, from)),
-            State::Looking => self.grumble.say(from.ip(), &"too many others wait for a leader"),
+            State::Looking => {
+                let (mut door, now_ms) = (self.door.borrow_mut(), self.shared.clock.ms());
+                door.retain(|(_, _, since_ms)| now_ms < since_ms + DOOR_MS);
+                if door.len() >= DOOR_MAX {
+                    let (_, oldest, _) = door.remove(0);
+                    self.grumble.say(oldest.ip(), &"too many others wait for a leader");
+                }
+                door.push((stream, from, now_ms));
+            }
             // It is told at once that nobody leads here, and looks again.
             State::Following | State::Observing => {}
         }
     }
 
     fn admit(&self, stream: TcpStream, from: SocketAddr) {
+        self.make_room();
         let link = self.wire(Side::Leader, stream, from);
         self.shared.writer.send(ToWriter::Member(Input::Accepted(link)));
+    }
+
+    /// Of those who have not said who they are, the oldest goes when they are too many.
+    fn make_room(&self) {
+        let mut wires = self.wires.borrow_mut();
+        let unknown = |wire: &&Rc<Wire>| wire.is_unknown();
+        let (count, oldest) = (
+            wires.values().filter(unknown).count(),
+            wires.values().filter(unknown).map(|wire| wire.link).min(),
+        );
+        if let Some(wire) = oldest
+            .filter(|_| count >= UNKNOWN_MAX)
+            .and_then(|link| wires.remove(&link))
+        {
+            self.grumble
+                .say(wire.from.ip(), &"it does not say who it is, and others come");
+            wire.close();
+            self.shared.writer.send(ToWriter::Member(Input::Closed(wire.link)));
+        }
     }
 
     fn wire(&self, side: Side, stream: TcpStream, from: SocketAddr) -> Link {

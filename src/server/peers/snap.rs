@@ -223,3 +223,118 @@ impl BufRead for Source {
         self.at += count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::acl::{ALL, Acl};
+    use crate::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    fn tree(nodes: i64) -> Tree {
+        let mut tree = Tree::new(3, Features::default());
+        for zxid in 1..=nodes {
+            let header = TxnHeader {
+                session: 1,
+                cxid: 0,
+                zxid,
+                time_ms: zxid,
+            };
+            let txn = Txn::Change(Change::Create {
+                path: format!("/node{zxid}"),
+                data: Some(vec![zxid as u8; 700]),
+                acl: vec![Acl::anyone(ALL)],
+                kind: CreateTxn::Plain { ephemeral: false },
+                parent_cversion: -1,
+            });
+            tree.apply(&header, &txn, &mut Vec::new());
+        }
+        tree
+    }
+
+    /// The bytes of a whole stream.
+    fn stream(tree: &mut Tree) -> Vec<u8> {
+        let (sender, mut receiver) = mpsc::channel(CHUNKS);
+        let to = ([127, 0, 0, 1], 1).into();
+        write(tree.totals().zxid, tree.view(), to, sender).unwrap();
+        let (mut bytes, mut whole) = (Vec::new(), false);
+        while let Some(chunk) = receiver.blocking_recv() {
+            whole = chunk.is_empty();
+            bytes.extend(chunk);
+        }
+        assert!(whole, "an empty chunk ends it");
+        bytes
+    }
+
+    /// What a learner makes of bytes: the first `front` of them were read before, the rest comes in pieces.
+    fn received(bytes: Vec<u8>, front: usize, piece: usize, zxid: Zxid) -> Result<(Tree, Vec<u8>), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut out = TcpStream::connect(address).await.unwrap();
+            let (socket, from) = listener.accept().await.unwrap();
+            let (mut reader, _writer) = socket.into_split();
+            let (front, rest) = (bytes[..front].to_vec(), bytes[front..].to_vec());
+            let sending = async move {
+                for piece in rest.chunks(piece) {
+                    if out.write_all(piece).await.is_err() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                out
+            };
+            let reading = read(zxid, from, &mut reader, front, Features::default());
+            let (result, out) = tokio::join!(reading, sending);
+            // What was not read within the stream is still to come on the socket.
+            drop(out);
+            let mut result = result;
+            if let Ok((_, behind)) = &mut result {
+                reader.read_to_end(behind).await.unwrap();
+            }
+            result
+        })
+    }
+
+    #[test]
+    fn a_snapshot_arrives_whole_and_what_follows_is_kept() {
+        let mut sent = tree(3000);
+        let zxid = sent.totals().zxid;
+        let bytes = stream(&mut sent);
+        for (front, piece) in [(0, 1 << 20), (17, 1460), (bytes.len(), 1), (bytes.len() - 3, 2)] {
+            let behind = b"NEWLEADER and so on";
+            let all = [&bytes[..], behind].concat();
+            let (mut tree, rest) = received(all, front, piece, zxid).unwrap();
+            assert_eq!(rest, behind, "{front} {piece}");
+            assert_eq!(tree.totals().nodes, sent.totals().nodes);
+            let view = tree.view();
+            let node = view.node("/node2999").expect("it came");
+            assert_eq!(view.data("/node2999", &node).map(<[u8]>::len), Some(700));
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_was_never_there() {
+        let mut sent = tree(50);
+        let zxid = sent.totals().zxid;
+        let bytes = stream(&mut sent);
+        for cut in [0, 1, 10, bytes.len() / 2, bytes.len() - 1] {
+            let Err(why) = received(bytes[..cut].to_vec(), 0, 1000, zxid) else {
+                panic!("cut at {cut}")
+            };
+            assert!(why.contains("snapshot"), "{why}");
+        }
+        let mut other = bytes.clone();
+        let at = bytes.len() - 2;
+        other[at] ^= 1;
+        let Err(why) = received(other, 0, 1000, zxid) else {
+            panic!("another signature")
+        };
+        assert!(why.contains("signature"), "{why}");
+    }
+}

@@ -25,10 +25,10 @@ pub enum Heard {
 const SYNC: i32 = 9;
 
 /// Appends a packet; not SNAP's. `pinged` is what the leader's last PING said.
-pub fn append(out: &mut Vec<u8>, packet: Packet, config: &str, pinged: i64) {
+pub fn append(out: &mut Vec<u8>, packet: Packet, ensemble: &Ensemble, pinged: i64) {
     match packet {
-        Packet::Zab(Message::FromLeader(message)) => append_from_leader(out, message, config),
-        Packet::Zab(Message::FromLearner(message)) => append_from_learner(out, message, pinged),
+        Packet::Zab(Message::FromLeader(message)) => append_from_leader(out, &message, &ensemble.config_text),
+        Packet::Zab(Message::FromLearner(message)) => append_from_learner(out, message, ensemble, pinged),
         Packet::Ping(touched) => FromLearner::Ping { zxid: pinged, touched }.append(out),
         Packet::Revalidate(Touch { session, timeout_ms }) => {
             FromLearner::Revalidate { session, timeout_ms }.append(out)
@@ -43,9 +43,9 @@ pub fn append_snap(out: &mut Vec<u8>, zxid: Zxid) {
     FromLeader::Snap(zxid.0 as i64).append(out);
 }
 
-fn append_from_leader(out: &mut Vec<u8>, message: zab::FromLeader, config: &str) {
+fn append_from_leader(out: &mut Vec<u8>, message: &zab::FromLeader, config: &str) {
     let wire = |zxid: Zxid| zxid.0 as i64;
-    match &message {
+    match message {
         zab::FromLeader::Info(epoch) => FromLeader::LeaderInfo {
             epoch_zxid: wire(epoch.zxid()),
             version: PROTOCOL_VERSION,
@@ -67,7 +67,7 @@ fn append_from_leader(out: &mut Vec<u8>, message: zab::FromLeader, config: &str)
     .append(out);
 }
 
-fn append_from_learner(out: &mut Vec<u8>, message: zab::FromLearner, pinged: i64) {
+fn append_from_learner(out: &mut Vec<u8>, message: zab::FromLearner, ensemble: &Ensemble, pinged: i64) {
     match message {
         zab::FromLearner::Info {
             server,
@@ -79,7 +79,7 @@ fn append_from_learner(out: &mut Vec<u8>, message: zab::FromLearner, pinged: i64
             info: LearnerInfo {
                 server: server.0,
                 version: PROTOCOL_VERSION,
-                config_version: 0,
+                config_version: ensemble.config_version,
             },
         }
         .append(out),
@@ -212,10 +212,10 @@ fn check(info: &LearnerInfo, ensemble: &Ensemble) -> Result<(), String> {
             "{id} speaks protocol {version:#x}, and {PROTOCOL_VERSION:#x} is needed"
         ));
     }
-    if info.config_version > 0 {
-        let version = info.config_version;
+    if info.config_version > ensemble.config_version {
+        let (theirs, ours) = (info.config_version, ensemble.config_version);
         return Err(format!(
-            "{id} knows a membership of version {version:x}, and this server's is 0: reconfiguration is not built yet"
+            "{id} knows a membership of version {theirs:x}, and this server's is {ours:x}: give it the newer one"
         ));
     }
     Ok(())

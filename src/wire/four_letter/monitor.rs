@@ -115,6 +115,10 @@ pub type Entries = Vec<(String, String)>;
 #[allow(missing_docs)]
 pub struct Monitor {
     pub mode: &'static str,
+    /// Of a server of an ensemble: what it does, and how far it is.
+    pub peer_state: Option<String>,
+    /// What only an ensemble has, or its leader.
+    pub member_gauges: Vec<(&'static str, i64)>,
     pub gauges: Gauges,
     pub quotas: Vec<QuotaLine>,
     /// What ZooKeeper has no name for; printed with `ringkeeper_` before it.
@@ -133,7 +137,7 @@ pub enum Kind {
     Quantiles,
 }
 
-/// What only an ensemble counts. A standalone server prints them, as 0.
+/// What only an ensemble counts. A standalone server prints them, as 0, and so does a member what it does not count.
 pub const ALONE: [(Kind, &str); 25] = [
     (Kind::Counter, "commit_count"),
     (Kind::Counter, "diff_count"),
@@ -268,14 +272,24 @@ impl Monitor {
         let out = &mut Entries::new();
         line(out, "version", VERSION);
         line(out, "server_state", self.mode);
+        self.peer_state.iter().for_each(|state| line(out, "peer_state", state));
         self.gauges.append(out);
+        for (name, value) in &self.member_gauges {
+            line(out, name, value);
+        }
         for (metric, namespace, number) in &self.quotas {
             line(out, format_args!("{namespace}_{metric}"), number);
         }
+        let counted = |name: &str| {
+            let counters = self.counters.iter().map(|(name, _)| *name);
+            counters
+                .chain(self.summaries.iter().map(|(name, _)| *name))
+                .any(|of| of == name)
+        };
         let alone = |kind| {
             ALONE
                 .into_iter()
-                .filter(move |(of, _)| *of == kind)
+                .filter(move |(of, name)| *of == kind && !counted(name))
                 .map(|(_, name)| name)
         };
         for (name, number) in &self.own {

@@ -21,6 +21,8 @@ pub struct ServerLines {
     /// `standalone`, `leader`, `follower`, `observer` or `read-only`.
     pub mode: &'static str,
     pub nodes: u64,
+    /// A leader's: bytes of the last proposal, the smallest, the largest; −1 before the first.
+    pub proposals: Option<[i64; 3]>,
 }
 
 /// One connection in `stat` and `cons`.
@@ -59,13 +61,13 @@ pub struct Served {
 
 /// The answer to `srvr`.
 pub fn append_server(out: &mut String, lines: &ServerLines) {
-    append_version(out);
+    append_version(out, lines);
     append_counts(out, lines);
 }
 
 /// The answer to `stat`.
 pub fn append_stat(out: &mut String, connections: &[Connection], lines: &ServerLines) {
-    append_version(out);
+    append_version(out, lines);
     out.push_str("Clients:\n");
     for connection in connections {
         append_brief(out, connection);
@@ -87,8 +89,11 @@ pub fn append_connections(out: &mut String, connections: &[Connection]) {
     out.push('\n');
 }
 
-fn append_version(out: &mut String) {
+fn append_version(out: &mut String, lines: &ServerLines) {
     let _ = writeln!(out, "Zookeeper version: {VERSION}");
+    if lines.mode == "read-only" {
+        out.push_str("READ-ONLY mode; serving only read-only clients\n");
+    }
 }
 
 fn append_counts(out: &mut String, lines: &ServerLines) {
@@ -101,6 +106,7 @@ fn append_counts(out: &mut String, lines: &ServerLines) {
         zxid,
         mode,
         nodes,
+        proposals,
     } = lines;
     let (min, average, max) = (latency.min(), java_double(latency.average()), latency.max());
     let _ = write!(
@@ -114,6 +120,9 @@ fn append_counts(out: &mut String, lines: &ServerLines) {
          Mode: {mode}\n\
          Node count: {nodes}\n"
     );
+    if let Some([last, min, max]) = proposals {
+        let _ = writeln!(out, "Proposal sizes last/min/max: {last}/{min}/{max}");
+    }
 }
 
 fn append_brief(out: &mut String, connection: &Connection) {
@@ -187,6 +196,7 @@ mod tests {
             outstanding: 0,
             zxid: 0x1f,
             mode: "standalone",
+            proposals: None,
             nodes: 5,
         }
     }

@@ -108,7 +108,7 @@ pub fn append_by_path(out: &mut String, watches: &BTreeMap<i64, Vec<String>>) {
     out.push('\n');
 }
 
-/// What `conf` tells of a standalone server (`ZooKeeperServer#dumpConf`).
+/// What `conf` tells (`ZooKeeperServer#dumpConf`, `QuorumZooKeeperServer#dumpConf`).
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
 pub struct ConfLines {
@@ -123,6 +123,23 @@ pub struct ConfLines {
     pub session_timeout_ms: (i32, i32),
     pub backlog: i32,
     pub server_id: i64,
+    /// What a server of an ensemble tells more.
+    pub member: Option<ConfMember>,
+}
+
+/// The lines of a server of an ensemble.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct ConfMember {
+    pub init_limit: u64,
+    pub sync_limit: u64,
+    /// Several are joined.
+    pub election_port: String,
+    pub quorum_port: String,
+    /// 0 votes, 1 does not.
+    pub peer_type: u8,
+    /// Ends without a line feed.
+    pub membership: String,
 }
 
 /// The answer to `conf`. There is no secure port yet, so it is −1.
@@ -142,6 +159,18 @@ pub fn append_conf(out: &mut String, lines: &ConfLines) {
         lines.backlog,
         lines.server_id,
     );
+    if let Some(member) = &lines.member {
+        let _ = write!(
+            out,
+            "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={}\nmembership: \n{}",
+            member.init_limit,
+            member.sync_limit,
+            member.election_port,
+            member.quorum_port,
+            member.peer_type,
+            member.membership,
+        );
+    }
 }
 
 /// What `envi` tells. The keys are Java's; where only a Java machine has a value it is `<NA>`, which Java prints
