@@ -235,7 +235,7 @@ impl Ensemble {
         for member in &self.members {
             let said = self.bad_lines(member);
             found.extend(said.iter().take(3).map(|line| format!("{}: {line}", member.name())));
-            if !member.is_up() || member.make != Make::Apache {
+            if !member.is_up() {
                 continue;
             }
             match member.mntr().get("zk_digest_mismatches_count").map(String::as_str) {
