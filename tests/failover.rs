@@ -123,6 +123,9 @@ fn measure(make: Make, znodes: u32, kills: usize) -> Vec<Failover> {
         ensemble.members[leader].start();
         ensemble.wait_all("the killed leader is back");
     }
+    if std::env::var_os("RINGKEEPER_KEEP_LOGS").is_some() {
+        println!("{}", ensemble.keep_logs());
+    }
     failovers
 }
 
