@@ -161,8 +161,9 @@ impl Host {
     /// The loop; ends when told to stop and everything is durable.
     pub async fn run(mut self) {
         loop {
-            self.drain();
+            // Time first: who was stopped for long must not go on as what it was.
             self.tick();
+            self.drain();
             self.obey();
             self.disk.go_on();
             if !self.stopping.is_empty() && self.disk.is_idle() {

@@ -98,15 +98,15 @@ fn unbuilt(written: &Written, notes: &mut Notes) {
         "multiAddress.reachabilityCheckEnabled",
         "quorum.cnxn.threads.size",
     ];
-    let set = |name: &&str| {
+    let set = |name: &str| {
         written
             .get(name)
             .is_some_and(|setting| !setting.key.is_default(&setting.value))
     };
-    for name in NO_EFFECT.iter().filter(set) {
+    for name in NO_EFFECT.into_iter().filter(|name| set(name)) {
         notes.warn(format!("{} has no effect: it is not built yet", written.at(name)));
     }
-    if set(&"oraclePath") {
+    if set("oraclePath") {
         notes.problem(format!(
             "{}: an oracle for two voters is not built yet",
             written.at("oraclePath")

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
 
+use super::grumble::Grumble;
 use super::snap;
 use super::words::{self, Heard};
 use crate::base::{ServerId, Zxid};
@@ -72,6 +73,7 @@ pub struct Wire {
     /// Bytes that left, and since when.
     sent: Cell<u64>,
     begun: Instant,
+    grumble: Rc<Grumble>,
 }
 
 /// Something to be sent.
@@ -90,6 +92,7 @@ impl Wire {
         from: SocketAddr,
         shared: &Arc<Shared>,
         ensemble: &Arc<Ensemble>,
+        grumble: &Rc<Grumble>,
     ) -> Rc<Wire> {
         let wire = Rc::new(Wire {
             link,
@@ -107,6 +110,7 @@ impl Wire {
             synced: Cell::new(false),
             sent: Cell::new(0),
             begun: Instant::now(),
+            grumble: Rc::clone(grumble),
         });
         let (reader, writer) = stream.into_split();
         let task = Rc::clone(&wire);
@@ -118,7 +122,10 @@ impl Wire {
             };
             // One that this server closed is not told of again.
             if let Some(why) = why.filter(|_| !task.closed.replace(true)) {
-                tracing::info!(peer = %task.from, why, "a connection between servers ended");
+                match task.is_unknown() {
+                    true => task.grumble.say(task.from.ip(), &why),
+                    false => tracing::info!(peer = %task.from, why, "a connection between servers ended"),
+                }
                 task.shared.writer.send(ToWriter::Member(Input::Closed(task.link)));
             }
             task.out.borrow_mut().clear();

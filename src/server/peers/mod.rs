@@ -93,7 +93,7 @@ pub struct Peers {
     /// Who dialled while nobody led.
     door: RefCell<Vec<(TcpStream, SocketAddr, u64)>>,
     state: Cell<State>,
-    grumble: Grumble,
+    grumble: Rc<Grumble>,
 }
 
 impl Peers {
@@ -108,7 +108,7 @@ impl Peers {
             next: Cell::new(1),
             door: RefCell::default(),
             state: Cell::new(State::Looking),
-            grumble: Grumble::new("quorum port", shared.clock),
+            grumble: Rc::new(Grumble::new("quorum port", shared.clock)),
         });
         for listener in listeners.election {
             peers.election.listen(listener);
@@ -255,7 +255,7 @@ impl Peers {
     fn wire(&self, side: Side, stream: TcpStream, from: SocketAddr) -> Link {
         let link = Link(self.next.get());
         self.next.set(link.0 + 1);
-        let wire = Wire::start(link, side, stream, from, &self.shared, &self.ensemble);
+        let wire = Wire::start(link, side, stream, from, &self.shared, &self.ensemble, &self.grumble);
         self.wires.borrow_mut().insert(link, wire);
         link
     }
