@@ -72,11 +72,12 @@ fn judge(ensemble: &Ensemble, mut load: Load, promise: Promise, what: &str) {
         ensemble.keep_logs()
     );
     println!(
-        "{what}: {}; {} nodes equal on {} servers at zxid {:#x}",
+        "{what}: {}; {} nodes equal on {} servers at zxid {:#x}; {}",
         summary(&history),
         walked.tree.nodes.len(),
         ensemble.members.len(),
-        walked.tree.zxid
+        walked.tree.zxid,
+        ensemble.syncs()
     );
 }
 
@@ -158,6 +159,11 @@ fn ours_leads_and_java_follows_and_observes() {
         Some(2),
         "{}",
         ensemble.state("our server leads still")
+    );
+    let digests = ensemble.digests_logged(0) + ensemble.digests_logged(1);
+    assert!(
+        digests > 100,
+        "{what}: {digests} transactions with a digest reached Java's followers"
     );
     kill_in_turn(&mut ensemble, &load, &[2], what);
     judge(&ensemble, load, ALL, what);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cache::jars;
+use crate::peers::jute::In;
 use crate::peers::{Make, Member, Place, wait_until};
 
 /// How long members may take until they serve: a busy machine starts JVMs slowly.
@@ -251,6 +252,28 @@ impl Ensemble {
         found
     }
 
+    /// How learners were brought into step, by what their leaders wrote to their logs, ours and Java's.
+    pub fn syncs(&self) -> String {
+        const KINDS: [(&str, &str, &str); 3] = [
+            ("DIFF", " gets DIFF ", "Sending DIFF zxid="),
+            ("TRUNC", " gets TRUNC ", "Sending TRUNC zxid"),
+            ("SNAP", " gets SNAP ", "Sending snapshot last zxid of peer"),
+        ];
+        let logs: Vec<String> = self.members.iter().map(Member::output).collect();
+        let count = |words: &str| -> usize { logs.iter().map(|log| log.matches(words).count()).sum() };
+        let told = KINDS.map(|(kind, ours, theirs)| format!("{kind} {}+{}", count(ours), count(theirs)));
+        format!("syncs by ours+Java: {}", told.join(", "))
+    }
+
+    /// How many setData transactions with a digest a Java member's log holds: only those can be found wrong.
+    pub fn digests_logged(&self, index: usize) -> usize {
+        let files = fs::read_dir(self.members[index].data().join("version-2")).expect("a Java member's directory");
+        let logs = files
+            .flatten()
+            .filter(|file| file.file_name().to_string_lossy().starts_with("log."));
+        logs.map(|log| digests(&fs::read(log.path()).expect("a log"))).sum()
+    }
+
     /// Lines that no member may write. One kind is Java's own fault and left out: a Java leader sends a snapshot while
     /// writes go on in it, under a zxid from before, so that a Java learner finds the digests of the next transactions
     /// wrong until it is in step.
@@ -284,6 +307,30 @@ impl Ensemble {
 
 /// How a Java server says it (`DataTree#reportDigestMismatch`).
 const MISMATCH: &str = "Digests are not matching";
+
+/// Of ZooKeeper's log: a header, then records of checksum, length, header and transaction, and a byte that ends them.
+fn digests(log: &[u8]) -> usize {
+    const SET_DATA: i32 = 5;
+    let mut input = In::new(log.get(16..).unwrap_or_default());
+    let mut count = 0;
+    while let Some(Some(record)) = input.long().and_then(|_checksum| input.buffer()) {
+        let mut record = In::new(record);
+        let mut has_digest = || {
+            let (_session, _cxid) = (record.long()?, record.int()?);
+            let (_zxid, _time, kind) = (record.long()?, record.long()?, record.int()?);
+            if kind != SET_DATA {
+                return None;
+            }
+            let (_path, _data, _version) = (record.buffer()?, record.buffer()?, record.int()?);
+            // Its version and the sum.
+            Some(record.int()? == 2 && record.long().is_some())
+        };
+        count += usize::from(has_digest() == Some(true));
+        // The byte that ends a record.
+        input.bool();
+    }
+    count
+}
 
 fn tail(member: &Member) -> String {
     let output = member.output();
