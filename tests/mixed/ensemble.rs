@@ -212,7 +212,7 @@ impl Ensemble {
         text
     }
 
-    /// Copies configurations and outputs to where the next `cargo clean` finds them, and says where.
+    /// Copies outputs, and with `RINGKEEPER_KEEP_DATA` all directories, to where the next `cargo clean` finds them, and says where.
     pub fn keep_logs(&self) -> String {
         let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
             "mixed-{}-{}",
@@ -226,6 +226,18 @@ impl Ensemble {
         let _ = fs::create_dir_all(&to);
         for member in &self.members {
             let _ = fs::copy(member.log_path(), to.join(format!("{}.log", member.id)));
+        }
+        if std::env::var_os("RINGKEEPER_KEEP_DATA").is_some() {
+            let copied = Command::new("cp")
+                .args(["--recursive", "--sparse=always"])
+                .arg(self.directory.path())
+                .arg(&to)
+                .status();
+            assert!(
+                copied.is_ok_and(|status| status.success()),
+                "cannot copy {}",
+                self.directory.path().display()
+            );
         }
         format!("logs: {}", to.display())
     }
