@@ -1,7 +1,7 @@
 //! The servers that black-box tests talk to, and the client they talk with.
 //!
 //! `RingServer` is this workspace's `zk-server`, `JavaServer` is Apache ZooKeeper 3.9.5; both are child processes on
-//! loopback with a directory of their own, and both die with their guard. `RawClient` writes frames byte by byte with
+//! loopback with a directory of their own, and both die with their guard. `Member` is either as a server of an ensemble. `RawClient` writes frames byte by byte with
 //! an encoder of its own (`jute`), so that a fault in the server's codec cannot hide behind the same fault here.
 // Each test binary is compiled with the whole module and uses a part of it.
 #![allow(dead_code, unused_imports)]
@@ -10,6 +10,7 @@ mod cache;
 pub mod fill;
 mod java;
 pub mod jute;
+mod member;
 mod process;
 mod raw;
 mod ring;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 
 pub use cache::cache_dir;
 pub use java::{JavaServer, zookeeper_jars};
+pub use member::{Make, Member, Place, four_letter};
 pub use process::{Process, free_port, wait_until};
 pub use raw::{Attach, Opened, Packet, RawClient, Received};
 pub use ring::{Engine, RingServer};

@@ -58,13 +58,19 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM, and wait up to 10 s; then SIGKILL and a failure.
-    pub fn terminate(&mut self) -> Option<i32> {
+    /// Sends a signal by its short name: `STOP`, `CONT`, `TERM`.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id();
         // The shell's own `kill`: no `unsafe`, and no tool that a system may lack. The child is not waited for yet, so
         // the id is still its own.
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(sent.is_ok_and(|status| status.success()), "cannot signal process {pid}");
+    }
+
+    /// SIGTERM, and wait up to 10 s; then SIGKILL and a failure.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = self.child.id();
+        self.signal("TERM");
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(code) = self.ended() {

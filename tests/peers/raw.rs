@@ -103,10 +103,15 @@ impl<T> Received<T> {
 impl RawClient {
     /// A TCP connection; no byte is sent yet.
     pub fn dial(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::dial_within(address, PATIENCE)
+    }
+
+    /// The same with another limit, for the connection and for every wait on it.
+    pub fn dial_within(address: SocketAddr, limit: Duration) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(limit))?;
+        stream.set_read_timeout(Some(limit))?;
         Ok(Self {
             stream,
             buffer: Vec::new(),

@@ -113,7 +113,7 @@ impl Peer for RingServer {
 }
 
 /// The server's program: cargo names it to this package's tests; tests of other packages find it beside themselves.
-fn server_binary() -> PathBuf {
+pub(super) fn server_binary() -> PathBuf {
     if let Some(program) = option_env!("CARGO_BIN_EXE_zk-server") {
         return program.into();
     }

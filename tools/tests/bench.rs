@@ -312,6 +312,20 @@ fn syncs_that_are_off_are_told_first() {
     );
 }
 
+/// Ensembles of both, started by one word each; the CPU is that of all members.
+#[test]
+fn two_ensembles_are_compared() {
+    let output = zk_bench(
+        "compare --members 3 --a ringkeeper --b zookeeper --rounds 1 --json --nodes 50 --read-percent 50 --warm-up 0.1 \
+         --duration 0.4",
+    );
+    let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for figure in ["operations per second", "CPU µs per operation", "resident MiB"] {
+        let ratio = result["figures"][figure]["ratio"]["median"].as_f64();
+        assert!(ratio.is_some_and(|ratio| ratio > 0.0), "{figure}: {result}");
+    }
+}
+
 /// The comparison that users type, in both of its outputs.
 #[test]
 fn two_servers_are_compared() {
@@ -464,6 +478,10 @@ fn wrong_words_are_refused() {
         ),
         ("run --preset idle --rate 5", "this preset has its own pace"),
         ("run --preset failover", "needs --server"),
+        (
+            "compare --members 3 --a false --b false --duration 0.1",
+            "needs {id} and {servers}",
+        ),
         (
             "compare --a false --b false --duration 0.1",
             "ended with exit status: 1",

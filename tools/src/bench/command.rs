@@ -32,6 +32,9 @@ pub struct CompareArgs {
     /// Rounds of A and B
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
+    /// Servers of each side: more than 1 make an ensemble. A command of several words is then given {id} and {servers}
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub members: u32,
     /// Where the servers' directories are made; syncs go to this disk
     #[arg(long, default_value = ".")]
     pub below: PathBuf,
@@ -215,8 +218,8 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
     let (mut a, mut b): (Vec<Round>, Vec<Round>) = (Vec::new(), Vec::new());
     for number in 1..=args.rounds {
         for (name, command, rounds) in [("A", &args.a, &mut a), ("B", &args.b, &mut b)] {
-            let round =
-                comparison::round(&steps, command, &args.below).map_err(|error| format!("'{command}': {error}"))?;
+            let round = comparison::round(&steps, command, &args.below, args.members)
+                .map_err(|error| format!("'{command}': {error}"))?;
             if number == 1 {
                 announce_side(name, &round.syncs, args.load.json);
             }

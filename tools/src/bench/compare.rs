@@ -3,6 +3,7 @@
 //! Each round starts one server with a fresh directory, runs every step of the load, and stops it with SIGTERM.
 //! Ratios are taken between neighbours in time and reported as median and quartiles.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::args::Step;
 use super::figures::Point;
 use super::report;
-use super::servers::Running;
+use super::servers::{self, Running};
 use super::stage::Outcome;
 use super::syncs::{self, Syncs};
 
@@ -19,7 +20,7 @@ pub type Figures = Vec<(String, f64)>;
 
 /// Operations per second.
 pub const THROUGHPUT: &str = "operations per second";
-/// Of the server.
+/// Of the server, or of all members together.
 pub const CPU: &str = "CPU µs per operation";
 /// Of the server, where the load is sessions.
 pub const SESSION_CPU: &str = "CPU µs per session and second";
@@ -40,13 +41,15 @@ pub struct Round {
     pub warnings: Vec<String>,
 }
 
-/// One round with one server.
-pub fn round(steps: &[Step], command: &str, below: &Path) -> Result<Round, String> {
-    let running = Running::start(command, below, None).map_err(|error| error.to_string())?;
-    let syncs = syncs::judge(&[running.address], &[running.pid()]);
+/// One round with one server, or with an ensemble of so many members.
+pub fn round(steps: &[Step], command: &str, below: &Path, members: u32) -> Result<Round, String> {
+    let running = servers::start_all(command, below, members).map_err(|error| error.to_string())?;
+    let addresses: Vec<SocketAddr> = running.iter().map(|server| server.address).collect();
+    let pids: Vec<u32> = running.iter().map(Running::pid).collect();
+    let syncs = syncs::judge(&addresses, &pids);
     let (mut figures, mut points, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for step in steps {
-        let (step, outcome) = measure(step, &running)?;
+        let (step, outcome) = measure_all(step, &running)?;
         warnings.extend(report::warnings(&step, &outcome));
         let named = |(name, value): (String, f64)| {
             if step.name.is_empty() {
@@ -60,7 +63,8 @@ pub fn round(steps: &[Step], command: &str, below: &Path) -> Result<Round, Strin
             points.push(super::figures::point(&step, &outcome));
         }
     }
-    figures.push((START.into(), running.start_ms));
+    let start_ms = running.iter().map(|server| server.start_ms).fold(0.0, f64::max);
+    figures.push((START.into(), start_ms));
     Ok(Round {
         figures,
         points,
@@ -71,10 +75,16 @@ pub fn round(steps: &[Step], command: &str, below: &Path) -> Result<Round, Strin
 
 /// Lays out and runs one step on a started server. Errors fail it: figures of a load that was refused say nothing.
 pub fn measure(step: &Step, running: &Running) -> Result<(Step, Outcome), String> {
+    measure_all(step, std::slice::from_ref(running))
+}
+
+/// The same on all members of an ensemble, connections spread over them.
+fn measure_all(step: &Step, running: &[Running]) -> Result<(Step, Outcome), String> {
     let mut step = step.clone();
-    step.plan.addresses = vec![running.address];
+    step.plan.addresses = running.iter().map(|server| server.address).collect();
     step.plan.fill(|_| {})?;
-    let outcome = step.plan.run(&[running.pid()], false)?;
+    let pids: Vec<u32> = running.iter().map(Running::pid).collect();
+    let outcome = step.plan.run(&pids, false)?;
     if !outcome.seen.errors.is_empty() || outcome.seen.lost_connections > 0 {
         return Err(format!(
             "the server answered with errors:\n{}",
@@ -89,11 +99,17 @@ pub fn of(step: &Step, outcome: &Outcome) -> Figures {
     let (seen, all) = (&outcome.seen, outcome.seen.all());
     let ms = |us: u64| us as f64 / 1000.0;
     let mut figures = vec![(THROUGHPUT.to_owned(), all.len() as f64 / outcome.seconds)];
+    // Of all servers together.
     let costs = report::costs(step, outcome);
-    for cost in &costs {
-        figures.push((CPU.into(), cost.cpu_us_per_op));
-        figures.extend(cost.cpu_us_per_session_s.map(|us| (SESSION_CPU.to_owned(), us)));
+    if !costs.is_empty() {
+        figures.push((CPU.into(), costs.iter().map(|cost| cost.cpu_us_per_op).sum()));
     }
+    let per_session: Option<f64> = costs.iter().map(|cost| cost.cpu_us_per_session_s).sum();
+    figures.extend(
+        per_session
+            .filter(|_| !costs.is_empty())
+            .map(|us| (SESSION_CPU.to_owned(), us)),
+    );
     for (name, percentile) in report::PERCENTILES {
         figures.push((format!("{name} ms"), ms(all.value_at_percentile(percentile))));
     }
@@ -111,7 +127,9 @@ pub fn of(step: &Step, outcome: &Outcome) -> Figures {
         }
     }
     figures.extend(seen.extra.iter().map(|(name, value)| ((*name).to_owned(), *value)));
-    figures.extend(costs.iter().map(|cost| (RESIDENT.to_owned(), cost.resident_mib)));
+    if !costs.is_empty() {
+        figures.push((RESIDENT.into(), costs.iter().map(|cost| cost.resident_mib).sum()));
+    }
     figures
 }
 

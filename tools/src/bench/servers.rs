@@ -135,6 +135,47 @@ impl Drop for Running {
     }
 }
 
+/// Starts a single server, or with more `members` an ensemble: then `{id}` in a command of several words is the member's
+/// number, `{port}` its client port, and `{servers}` stands for the `server.N` lines as `--line` arguments of
+/// `zk-bench serve`.
+pub fn start_all(command: &str, below: &Path, members: u32) -> io::Result<Vec<Running>> {
+    if members <= 1 {
+        return Ok(vec![Running::start(command, below, None)?]);
+    }
+    let command = match known(command) {
+        Some(known) => format!("{known} --id {{id}} {{servers}}"),
+        None if command.contains("{id}") && command.contains("{servers}") => command.to_owned(),
+        None => {
+            return Err(io::Error::other(
+                "a member of an ensemble needs {id} and {servers} in its command, or one of the known words",
+            ));
+        }
+    };
+    let free = || free_address().map(|address| address.port());
+    let mut lines = String::from("--line initLimit=10 --line syncLimit=5");
+    let mut clients = Vec::new();
+    for id in 1..=members {
+        lines.push_str(&format!(" --line server.{id}=127.0.0.1:{}:{}", free()?, free()?));
+        clients.push(free_address()?);
+    }
+    // Nobody answers before a majority is there: all are begun before any is waited for.
+    std::thread::scope(|scope| {
+        let (command, lines) = (&command, &lines);
+        let start = |(address, id): (SocketAddr, u32)| {
+            let command = command
+                .replace("{id}", &id.to_string())
+                .replace("{servers}", lines)
+                .replace("{port}", &address.port().to_string());
+            scope.spawn(move || Running::start(&command, below, Some(address)))
+        };
+        let starting: Vec<_> = clients.into_iter().zip(1..).map(start).collect();
+        let started = starting
+            .into_iter()
+            .map(|start| start.join().expect("it does not panic"));
+        started.collect()
+    })
+}
+
 /// What a server writes.
 const LOG: &str = "server.log";
 

@@ -1,0 +1,184 @@
+//! What is done to an ensemble, round by round, and what must come back after each.
+//!
+//! A round picks a fault from its seed, lets it act, heals it, and waits until every member serves and writes go on.
+//! Histories are checked by the caller, once, over all rounds.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::ensemble::Ensemble;
+use super::load::Load;
+use super::net::Net;
+use crate::peers::wait_until;
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// kill -9 of the leader.
+    KillLeader,
+    /// kill -9 of a follower.
+    KillFollower,
+    /// kill -9 of the leader and of followers until no majority is left.
+    KillMajority,
+    /// kill -9 of every server at once.
+    KillAll,
+    /// SIGSTOP of the leader.
+    PauseLeader,
+    /// SIGSTOP of a follower.
+    PauseFollower,
+    /// The leader reaches nobody, clients neither.
+    IsolateLeader,
+    /// A follower reaches nobody.
+    IsolateFollower,
+    /// The leader and one follower do not reach each other; everybody else reaches both.
+    CutPair,
+    /// What the leader sends to a follower is lost; the other way is open.
+    MuteLeader,
+    /// The leader and a minority on one side, a majority on the other; clients reach all.
+    Split,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// Faults in rounds.
+pub struct Rounds<'r> {
+    /// For messages.
+    pub what: &'r str,
+    /// What may be picked; each equally often.
+    pub faults: &'r [Fault],
+    /// How long pauses and cuts last.
+    pub lasting: Duration,
+    /// Where members are cut off from each other.
+    pub net: Option<Net>,
+    /// Of all random choices.
+    pub seed: u64,
+}
+
+/// Writes that show that an ensemble serves.
+const WRITES: u64 = 20;
+const GO_ON_MAX: Duration = Duration::from_secs(40);
+const SERVE_MAX: Duration = Duration::from_secs(60);
+
+impl Rounds<'_> {
+    /// Plays so many rounds. Gives how often each fault was played.
+    pub fn play(&mut self, count: u64, ensemble: &mut Ensemble, load: &Load) -> String {
+        let mut played: Vec<(Fault, u32)> = self.faults.iter().map(|fault| (*fault, 0)).collect();
+        let first = self.seed as usize;
+        for round in 0..count {
+            // In turn, so that few rounds show every fault.
+            let pick = (first + round as usize) % self.faults.len();
+            let fault = self.faults[pick];
+            let what = format!("{} round {round} (seed {}): {fault}", self.what, self.seed);
+            self.round(fault, &what, ensemble, load);
+            played[pick].1 += 1;
+        }
+        let played: Vec<String> = played.iter().map(|(fault, times)| format!("{fault} {times}")).collect();
+        played.join(", ")
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        // splitmix64
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % end as u64) as usize
+    }
+
+    fn round(&mut self, fault: Fault, what: &str, ensemble: &mut Ensemble, load: &Load) {
+        let leader = ensemble.wait_all(what);
+        self.expect_writes(ensemble, load, &format!("{what}: before"));
+        let count = ensemble.members.len();
+        let mut others: Vec<usize> = (0..count).filter(|index| *index != leader).collect();
+        let rotate = self.below(others.len());
+        others.rotate_left(rotate);
+        let follower = others[0];
+        std::thread::sleep(Duration::from_millis(self.below(150) as u64));
+        match fault {
+            Fault::KillLeader => self.kill(&[leader], what, ensemble, load),
+            Fault::KillFollower => self.kill(&[follower], what, ensemble, load),
+            Fault::KillMajority => {
+                let mut killed = others[..count / 2].to_vec();
+                killed.push(leader);
+                self.kill(&killed, what, ensemble, load);
+            }
+            Fault::KillAll => self.kill(&(0..count).collect::<Vec<_>>(), what, ensemble, load),
+            Fault::PauseLeader => self.pause(leader, what, ensemble, load),
+            Fault::PauseFollower => self.pause(follower, what, ensemble, load),
+            Fault::IsolateLeader => self.cut(what, ensemble, load, |net| net.isolate(leader)),
+            Fault::IsolateFollower => self.cut(what, ensemble, load, |net| net.isolate(follower)),
+            Fault::MuteLeader => self.cut(what, ensemble, load, |net| net.mute(leader, follower)),
+            Fault::CutPair => self.cut(what, ensemble, load, |net| {
+                net.mute(leader, follower);
+                net.mute(follower, leader);
+            }),
+            Fault::Split => {
+                let mut minority = others[..(count - 1) / 2 - 1].to_vec();
+                minority.push(leader);
+                self.cut(what, ensemble, load, |net| {
+                    for one in &minority {
+                        for other in (0..count).filter(|other| !minority.contains(other)) {
+                            net.mute(*one, other);
+                            net.mute(other, *one);
+                        }
+                    }
+                });
+            }
+        }
+        ensemble.wait_all_for(&format!("{what}: all serve again"), SERVE_MAX);
+        self.expect_writes(ensemble, load, &format!("{what}: after"));
+    }
+
+    /// Kills them in the same moment; where a majority is left, writes go on without them. Then all come back.
+    fn kill(&mut self, indices: &[usize], what: &str, ensemble: &mut Ensemble, load: &Load) {
+        indices.iter().for_each(|index| ensemble.members[*index].kill9());
+        if indices.len() <= (ensemble.members.len() - 1) / 2 {
+            self.expect_writes(ensemble, load, &format!("{what}: meanwhile"));
+        } else {
+            std::thread::sleep(Duration::from_millis(self.below(300) as u64));
+        }
+        indices.iter().for_each(|index| ensemble.members[*index].start());
+    }
+
+    fn pause(&mut self, index: usize, what: &str, ensemble: &mut Ensemble, load: &Load) {
+        ensemble.members[index].signal("STOP");
+        let begun = std::time::Instant::now();
+        self.expect_writes(ensemble, load, &format!("{what}: meanwhile"));
+        std::thread::sleep(self.lasting.saturating_sub(begun.elapsed()));
+        ensemble.members[index].signal("CONT");
+        self.expect_one_leader(what, ensemble);
+    }
+
+    fn cut(&mut self, what: &str, ensemble: &mut Ensemble, load: &Load, act: impl FnOnce(&mut Net)) {
+        let net = self.net.as_mut().expect("a network to cut");
+        act(net);
+        let begun = std::time::Instant::now();
+        self.expect_writes(ensemble, load, &format!("{what}: meanwhile"));
+        std::thread::sleep(self.lasting.saturating_sub(begun.elapsed()));
+        self.net.as_mut().expect("a network to mend").mend();
+        self.expect_one_leader(what, ensemble);
+    }
+
+    /// A leader that was away finds out that it is none.
+    fn expect_one_leader(&self, what: &str, ensemble: &mut Ensemble) {
+        let one = || ensemble.leader().is_some();
+        assert!(
+            wait_until(SERVE_MAX, one),
+            "{}",
+            ensemble.state(&format!("{what}: one leader"))
+        );
+    }
+
+    fn expect_writes(&self, ensemble: &Ensemble, load: &Load, what: &str) {
+        if load.goes_on(WRITES, GO_ON_MAX).is_none() {
+            panic!(
+                "{}",
+                ensemble.state(&format!("{what}: {WRITES} writes within {GO_ON_MAX:?}"))
+            );
+        }
+    }
+}
