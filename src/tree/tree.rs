@@ -307,6 +307,16 @@ impl Tree {
         while self.digests.pop_back_if(|(zxid, _)| *zxid > newest).is_some() {}
         self.quotas = QuotaPaths::default();
         self.derive_quotas();
+        // An ACL that was given up since and taken again has its old number back.
+        for (id, entries) in &self.acls {
+            if self
+                .trie
+                .get(Key::new(Kind::Acl, &id.0.to_be_bytes()).bytes())
+                .is_some()
+            {
+                self.acl_ids.insert(Arc::clone(entries), *id);
+            }
+        }
     }
 
     /// Keeps everything since the checkpoint.

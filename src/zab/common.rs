@@ -2,6 +2,8 @@
 //!
 //! Also how it answers notifications while it is not looking for a leader itself, which every role does alike.
 
+use std::collections::BTreeSet;
+
 use super::event::{Event, Why};
 use super::ledger::Ledger;
 use super::message::FromLearner;
@@ -86,6 +88,9 @@ pub struct Common {
     pub round: i64,
     /// Whom the last election made leader, and in which round.
     pub elected: (Vote, i64),
+    /// Servers that cannot be reached, as far as is known. An election port may be found closed before the connection
+    /// to the leader breaks, so this is known before an election begins.
+    pub gone: BTreeSet<ServerId>,
     /// Whether to ask the next leader for a snapshot: the last one's stream did not fit this history.
     pub wants_snapshot: bool,
     serving: Serving,
@@ -100,6 +105,7 @@ impl Common {
             out: Outbox::default(),
             round: 0,
             elected: (Vote::NOBODY, 0),
+            gone: BTreeSet::new(),
             wants_snapshot: false,
             serving: Serving::Nobody,
         }

@@ -437,8 +437,10 @@ impl Leading {
 
     // All stages.
 
-    /// Every half tick: signs of life, and every tick the question whether a quorum is left (`Leader#lead`).
+    /// Every half tick: signs of life, and every tick the question whether a quorum is left (`Leader#lead`). Who has
+    /// missed a beat has slept, and asks at once: others may have a leader by now.
     fn beat(&mut self, common: &mut Common, now_ms: u64) -> Step {
+        let slept = now_ms >= self.beat_ms + common.settings.tick_ms / 2;
         self.beat_ms = now_ms + common.settings.tick_ms / 2;
         self.beat_count += 1;
         let sync_ms = common.settings.sync_ms();
@@ -453,7 +455,7 @@ impl Leading {
         for learner in self.registered() {
             common.out.send_now(learner.link, FromLeader::Ping(last));
         }
-        let asked = matches!(self.stage, Stage::Serving(_)) && self.beat_count.is_multiple_of(2);
+        let asked = matches!(self.stage, Stage::Serving(_)) && (slept || self.beat_count.is_multiple_of(2));
         let in_step = |learner: &Progress| learner.phase == Phase::Active && !learner.observer;
         if asked && !self.is_quorum(common, true, in_step) {
             return Err(Why::LostQuorum);

@@ -7,7 +7,7 @@
 //! own word that it leads (traps.md T-62 to T-64). Unlike Java, the wait for a better vote ends when every voter was
 //! heard in this round or is known to be gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::common::Common;
 use super::event::{Event, Why};
@@ -24,7 +24,6 @@ pub struct Looking {
     proposal: Vote,
     votes: BTreeMap<ServerId, Notification>,
     settled: BTreeMap<ServerId, Notification>,
-    gone: BTreeSet<ServerId>,
     repeat_ms: u64,
     interval_ms: u64,
     decide_ms: Option<u64>,
@@ -49,7 +48,6 @@ impl Looking {
             proposal: own,
             votes: BTreeMap::new(),
             settled: BTreeMap::new(),
-            gone: BTreeSet::new(),
             repeat_ms: now_ms + interval_ms,
             interval_ms,
             decide_ms: None,
@@ -78,14 +76,12 @@ impl Looking {
     }
 
     /// A server cannot be reached: nothing better will come from it.
-    pub fn gone(mut self, common: &mut Common, server: ServerId, now_ms: u64) -> Role {
-        self.gone.insert(server);
+    pub fn gone(self, common: &mut Common, now_ms: u64) -> Role {
         self.settle(common, now_ms)
     }
 
     /// A notification came.
     pub fn hear(mut self, common: &mut Common, from: ServerId, heard: Notification, now_ms: u64) -> Role {
-        self.gone.remove(&from);
         if !common.settings.quorum.is_voter(from) {
             common.notify(from, State::Looking, self.proposal, common.round);
             return Role::Looking(self);
@@ -176,7 +172,7 @@ impl Looking {
             self.decide_ms = None;
             return Role::Looking(self);
         }
-        let heard = |id| id == me || self.votes.contains_key(&id) || self.gone.contains(&id);
+        let heard = |id| id == me || self.votes.contains_key(&id) || common.gone.contains(&id);
         if common.settings.quorum.voters().all(heard) {
             return self.decided(common, now_ms);
         }

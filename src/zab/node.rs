@@ -147,12 +147,17 @@ impl Role {
         match (self, input) {
             (role, Input::Durable(mark)) => role.durable(common, mark, now_ms),
             (role, Input::Tick) => role.tick(common, now_ms),
-            (Role::Looking(looking), Input::Notified(from, heard)) => looking.hear(common, from, heard, now_ms),
             (role, Input::Notified(from, heard)) => {
-                common.answer(from, &heard, role.state(common));
-                role
+                common.gone.remove(&from);
+                role.notified(common, from, heard, now_ms)
             }
-            (Role::Looking(looking), Input::Gone(server)) => looking.gone(common, server, now_ms),
+            (role, Input::Gone(server)) => {
+                common.gone.insert(server);
+                match role {
+                    Role::Looking(looking) => looking.gone(common, now_ms),
+                    role => role,
+                }
+            }
             (Role::Joining(joining), Input::Connected(server, link)) => joining.connected(common, server, link, now_ms),
             (Role::Joining(joining), Input::NotConnected(server)) => joining.not_connected(common, server, now_ms),
             (Role::Leading(leading), Input::Accepted(link)) => leading.accepted(common, link, now_ms),
@@ -169,7 +174,17 @@ impl Role {
             (role, Input::Sync(request)) => role.ask(common, FromLearner::SyncRequest(request)),
 
             // News of what this server no longer takes part in.
-            (role, Input::Gone(_) | Input::NotConnected(_) | Input::FromLearner(..)) => role,
+            (role, Input::NotConnected(_) | Input::FromLearner(..)) => role,
+        }
+    }
+
+    fn notified(self, common: &mut Common, from: ServerId, heard: Notification, now_ms: u64) -> Role {
+        match self {
+            Role::Looking(looking) => looking.hear(common, from, heard, now_ms),
+            role => {
+                common.answer(from, &heard, role.state(common));
+                role
+            }
         }
     }
 

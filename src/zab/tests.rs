@@ -717,3 +717,30 @@ fn every_event_is_one_line() {
         ]
     );
 }
+
+#[test]
+fn who_was_found_gone_before_an_election_is_not_waited_for() {
+    let (mut server, _) = Server::start(1, 3, disk(1, 1, &[(1, 1)]));
+    let settled = vote(1, z(1, 9), 3);
+    server.hear(2, State::Following, settled, 1);
+    server.hear(3, State::Leading, settled, 1);
+    server.step(Input::Connected(ServerId(3), LINK));
+    // The election port of the leader is found closed first, then the connection to it breaks.
+    server.step(Input::Gone(ServerId(3)));
+    server.leader_says(FromLeader::Info(Epoch(2)));
+    server.sync();
+    server.step(Input::Closed(LINK));
+    assert_eq!(server.node.state(), State::Looking);
+    server.hear(2, State::Looking, vote(1, z(1, 1), 1), 2);
+    assert_eq!(server.node.state(), State::Leading, "everybody who is there has spoken");
+}
+
+#[test]
+fn a_leader_that_has_slept_asks_at_once_whether_it_still_leads() {
+    let mut server = serving();
+    let slept_ms = server.node.deadline_ms() - server.now_ms + 5 * TICK_MS;
+    server.now_ms += slept_ms;
+    let outputs = server.step(Input::Tick);
+    assert_eq!(why(&outputs), Some(Why::LostQuorum));
+    assert_eq!(server.node.serving(), Serving::Nobody);
+}

@@ -108,6 +108,10 @@ impl Member {
 
     /// Something happened.
     pub fn step(&mut self, input: Input, now: Now) {
+        // A leader that has slept too long is none: it finds that out before it answers anybody.
+        if self.leads() && self.node.deadline_ms() <= now.ms {
+            self.feed(zab::Input::Tick, now);
+        }
         match input {
             Input::Tick => self.tick(now),
             Input::Notified(from, notification) => self.feed(zab::Input::Notified(from, notification), now),
