@@ -1,208 +1,130 @@
-//! What one request costs without sockets and disks: decoding, a read from a view, a write through the desk.
+//! The whole request path without sockets: bytes in, reply bytes out, a write's batch logged to a file that is not
+//! synced. A thousand znodes of 1 KB, as `zk-bench` lays out.
 //!
-//! `cargo bench --bench requests`. The tree holds 100,000 znodes with 40-byte paths and 100 bytes of data.
+//! `cargo bench --bench requests`; `-- --test` runs each once. The same loads are counted in instructions by
+//! `instructions`; over sockets and with syncs they are `zk-bench run`'s.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use ringkeeper::base::Zxid;
-use ringkeeper::replica::{Log, Now, Origin, Replica, Settings, WriteRequest, reap::ReapSettings};
-use ringkeeper::tree::{Features, Tree};
-use ringkeeper::wire::acl::write_list;
-use ringkeeper::wire::acl::{Acl, Id};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringkeeper::server::socketless::{Socketless, request};
+use ringkeeper::wire::acl::{Acl, write_list};
 use ringkeeper::wire::jute::Writer;
-use ringkeeper::wire::reply::{ReplyHeader, write_data};
-use ringkeeper::wire::request::{Op, Request, RequestHeader};
+use ringkeeper::wire::request::Op;
 
-const NODES: u32 = 100_000;
-const NOW: Now = Now {
-    ms: 1,
-    wall_ms: 1_700_000_000_000,
-};
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A log that is durable at once.
-#[derive(Default)]
-struct Nowhere(Zxid);
+const ZNODES: usize = 1000;
+const DATA: [u8; 1024] = [b'x'; 1024];
 
-impl Log for Nowhere {
-    fn append(&mut self, zxid: Zxid, payload: &[u8]) {
-        black_box(payload);
-        self.0 = zxid;
-    }
+fn path(number: usize) -> String {
+    format!("/bench/znode-{:07}", number % ZNODES)
 }
 
-fn path(index: u32) -> String {
-    format!("/bench/a-parent-of-some-length/node-{index:06}")
+fn create(w: &mut Writer<'_>, path: &str, data: &[u8]) {
+    w.text(path);
+    w.buffer(Some(data));
+    write_list(w, &[Acl::anyone(31)]);
+    w.int(0);
 }
 
-fn body(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    fill(&mut Writer::new(&mut bytes));
-    bytes
+fn set(w: &mut Writer<'_>, number: usize) {
+    w.text(&path(number * 7));
+    w.buffer(Some(&DATA));
+    w.int(-1);
 }
 
-fn create(path: &str, data: &[u8]) -> Vec<u8> {
-    body(|w| {
+fn look(op: Op, path: &str) -> Vec<u8> {
+    request(1, op, |w| {
         w.text(path);
-        w.buffer(Some(data));
-        write_list(w, &[Acl::anyone(31)]);
-        w.int(0);
+        w.bool(false);
     })
 }
 
-fn set(path: &str, data: &[u8]) -> Vec<u8> {
-    body(|w| {
-        w.text(path);
-        w.buffer(Some(data));
-        w.int(-1);
-    })
+fn laid_out(server: &mut Socketless) {
+    let mut lay_out = |path: &str, data: &[u8]| assert_eq!(server.ask(Op::Create, |w| create(w, path, data)), 0);
+    lay_out("/bench", b"");
+    (0..ZNODES).for_each(|number| lay_out(&path(number), &DATA));
+    lay_out("/family", b"");
+    (0..100).for_each(|number| lay_out(&format!("/family/child-{number:04}"), b""));
 }
 
-struct Desk {
-    replica: Replica,
-    log: Nowhere,
-    session: i64,
-    ids: Arc<[Id]>,
+fn reads(c: &mut Criterion, server: &mut Socketless) {
+    let mut group = c.benchmark_group("requests/read");
+    let pipelined: Vec<u8> = (0..16)
+        .flat_map(|number| look(Op::GetData, &path(number * 61)))
+        .collect();
+    for (name, count, frames) in [
+        ("ping", 1, request(-2, Op::Ping, |_| ())),
+        ("exists", 1, look(Op::Exists, &path(500))),
+        ("getData 1 KB", 1, look(Op::GetData, &path(500))),
+        ("getData 1 KB, 16 at a time", 16, pipelined),
+        ("getChildren of 100", 1, look(Op::GetChildren, "/family")),
+        ("getChildren2 of 100", 1, look(Op::GetChildren2, "/family")),
+    ] {
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                server.feed(black_box(&frames));
+                server.replies(|replies| black_box(replies).len())
+            })
+        });
+    }
+    group.finish();
 }
 
-const ORIGIN: Origin = Origin {
-    core: 0,
-    connection: 0,
-    generation: 0,
-};
-
-impl Desk {
-    fn filled() -> Desk {
-        let settings = Settings {
-            tick_ms: 2000,
-            enforce_quota: false,
-            reconfig_enabled: false,
-            reap: ReapSettings {
-                interval_ms: 60_000,
-                per_minute_max: 10_000,
-                never_used_ms: 0,
-            },
-            server_id: 1,
-        };
-        let tree = Tree::new(
-            7,
-            Features {
-                digest: true,
-                ..Features::default()
-            },
-        );
-        let mut desk = Desk {
-            replica: Replica::new(tree, settings, NOW),
-            log: Nowhere::default(),
-            session: 0,
-            ids: Arc::new([Id::new("ip", "127.0.0.1")]),
-        };
-        desk.replica
-            .open_session(ORIGIN, 30_000, Default::default(), NOW, &mut desk.log);
-        desk.publish();
-        desk.session = desk
-            .replica
-            .sessions()
-            .due()
-            .into_iter()
-            .next()
-            .expect("an open session")
-            .1[0];
-        for parent in ["/bench", "/bench/a-parent-of-some-length"] {
-            desk.write(Op::Create, create(parent, b""));
+fn writes(c: &mut Criterion, server: &mut Socketless) {
+    let sets = |count: usize| -> Vec<u8> {
+        let one = |number| request(1, Op::SetData, |w| set(w, number));
+        (0..count).flat_map(one).collect()
+    };
+    let multi = request(1, Op::Multi, |w| {
+        for number in 0..10 {
+            (w.int(Op::SetData as i32), w.bool(false), w.int(-1));
+            set(w, number);
         }
-        for index in 0..NODES {
-            desk.write(Op::Create, create(&path(index), &[b'x'; 100]));
-            if index % 100 == 0 {
-                desk.publish();
-            }
-        }
-        desk.publish();
-        desk
+        (w.int(-1), w.bool(true), w.int(-1));
+    });
+    let churn: Vec<u8> = (0..16)
+        .flat_map(|number| {
+            let path = format!("/bench/new-{number:06}");
+            let delete = request(1, Op::Delete, |w| {
+                w.text(&path);
+                w.int(-1);
+            });
+            [request(1, Op::Create, |w| create(w, &path, &DATA[..100])), delete]
+        })
+        .flatten()
+        .collect();
+    let mut group = c.benchmark_group("requests/write");
+    for (name, count, frames) in [
+        ("setData 1 KB, alone", 1, sets(1)),
+        ("setData 1 KB, 32 at a time", 32, sets(32)),
+        ("create and delete 100 B, 32 at a time", 32, churn),
+        ("multi of 10 sets of 1 KB, 4 at a time", 4, multi.repeat(4)),
+    ] {
+        group.throughput(Throughput::Elements(count));
+        group.sample_size(20).bench_function(name, |bench| {
+            bench.iter(|| {
+                server.feed(black_box(&frames));
+                server.commit();
+                server.replies(|replies| {
+                    assert_eq!(replies[16..20], [0; 4], "the first of them is no error");
+                    black_box(replies).len()
+                })
+            })
+        });
     }
-
-    fn write(&mut self, op: Op, body: Vec<u8>) {
-        let ids = Arc::clone(&self.ids);
-        let request = WriteRequest {
-            origin: ORIGIN,
-            session: self.session,
-            xid: 1,
-            op,
-            body: body.into(),
-            ids,
-            behind_reads: false,
-        };
-        self.replica.write(&request, NOW, &mut self.log);
-    }
-
-    fn publish(&mut self) {
-        self.replica.seal();
-        black_box(self.replica.durable(self.log.0));
-        self.replica.reclaim(10_000);
-    }
+    group.finish();
 }
 
 fn requests(c: &mut Criterion) {
-    let mut desk = Desk::filled();
-    let view = desk.replica.view();
-    assert!(view.totals().nodes > NODES as u64, "the benchmark's tree is filled");
-    let mut index = 0;
-    let mut next = || {
-        index = (index + 7919) % NODES;
-        path(index)
-    };
-
-    let frame = {
-        let mut frame = body(|w| {
-            w.int(1);
-            w.int(Op::GetData as i32);
-        });
-        frame.extend(body(|w| {
-            w.text(&path(5));
-            w.bool(false);
-        }));
-        frame
-    };
-    c.bench_function("decode getData", |b| {
-        b.iter(|| {
-            let (header, body) = RequestHeader::split(black_box(&frame)).unwrap();
-            black_box(Request::read(Op::from_code(header.code).unwrap(), body).unwrap());
-        })
-    });
-
-    let mut out = Vec::with_capacity(4096);
-    c.bench_function("answer getData", |b| {
-        b.iter_batched(
-            &mut next,
-            |path| {
-                out.clear();
-                let node = view.node(&path).unwrap();
-                ReplyHeader {
-                    xid: 1,
-                    zxid: 1,
-                    err: 0,
-                }
-                .append(&mut out, |w| write_data(w, view.data(&path, &node), &view.stat(&node)));
-                black_box(out.len())
-            },
-            BatchSize::SmallInput,
-        )
-    });
-    drop(view);
-
-    c.bench_function("100 setData and publish", |b| {
-        b.iter_batched(
-            || (0..100).map(|_| set(&next(), &[b'y'; 100])).collect::<Vec<_>>(),
-            |bodies| {
-                for body in bodies {
-                    desk.write(Op::SetData, body);
-                }
-                desk.publish();
-            },
-            BatchSize::SmallInput,
-        )
-    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut server = Socketless::below(directory.path()).expect("a server");
+    laid_out(&mut server);
+    reads(c, &mut server);
+    writes(c, &mut server);
 }
 
 criterion_group!(benches, requests);

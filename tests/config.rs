@@ -108,6 +108,9 @@ fn every_default_is_a_value_of_its_kind() {
 /// A value that asks for something, whatever the key.
 fn other_value(key: &keys::Key) -> &'static str {
     use keys::Kind::*;
+    if key.name == "group.X" {
+        return "1:2:3";
+    }
     match key.kind {
         Int(min, max) => ["7", "2181", "3", "-1"]
             .into_iter()
@@ -259,7 +262,7 @@ fn bad_values_name_file_line_key_value_and_what_is_allowed() {
     check(
         "ringkeeper.color=1",
         &[
-            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.segmentMegabytes, ringkeeper.lowWaterMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.retainHours, ringkeeper.retainMegabytes, ringkeeper.log",
+            "zoo.cfg, line 3: there is no key ringkeeper.color; there are ringkeeper.engine, ringkeeper.cores, ringkeeper.pinCores, ringkeeper.segmentMegabytes, ringkeeper.lowWaterMegabytes, ringkeeper.snapshotBytesPerSecond, ringkeeper.purge, ringkeeper.retainHours, ringkeeper.retainMegabytes, ringkeeper.log",
         ],
     );
     check(
@@ -437,7 +440,7 @@ fn what_the_server_is_told() {
                extendedTypesEnabled=TRUE\nenforceQuota=true\nskipACL=yes\nglobalOutstandingLimit=9\nmaxBatchSize=3\n\
                nio.sessionlessCnxnTimeout=77\n4lw.commands.whitelist=ruok, stat\nclientPortListenBacklog=12\n\
                clientTcpKeepAlive=true\ndigest.enabled=false\nreconfigEnabled=true\npreAllocSize=2048\n\
-               DigestAuthenticationProvider.superDigest=super:x\nringkeeper.cores=3\nringkeeper.engine=epoll\n\
+               DigestAuthenticationProvider.superDigest=super:x\nringkeeper.cores=3\nringkeeper.pinCores=true\nringkeeper.engine=epoll\n\
                ringkeeper.lowWaterMegabytes=7\nringkeeper.snapshotBytesPerSecond=1000\nenforce.auth.enabled=true\nenforce.auth.schemes=digest , ip\n";
     let options = loaded(all).options;
     assert_eq!(options.listen.to_string(), "127.0.0.1:2181");
@@ -466,7 +469,10 @@ fn what_the_server_is_told() {
         (options.backlog, options.shown.backlog, options.keep_alive),
         (12, 12, true)
     );
-    assert_eq!((options.cores, options.engine), (3, Engine::Epoll));
+    assert_eq!(
+        (options.cores, options.pin_cores, options.engine),
+        (3, true, Engine::Epoll)
+    );
     assert_eq!(options.words.as_deref(), Some("ruok, stat"));
     assert_eq!(options.required_schemes, ["digest", "ip"]);
     assert!(options.features.extended_types && !options.features.digest);

@@ -316,3 +316,45 @@ fn many_connections_come_and_go() {
         assert!(Client::open(server, 30_000).exists("/"));
     });
 }
+
+/// The processors that each thread of a process may use, by the thread's name.
+fn processors_by_thread(pid: u32) -> Vec<(String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
+    let of = |task: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let field = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+        };
+        Some((field("Name:")?, field("Cpus_allowed_list:")?))
+    };
+    tasks.flatten().filter_map(of).collect()
+}
+
+/// Where there is but one processor, all of this is true and says little; the test says so.
+#[test]
+fn pinned_cores_have_a_processor_each_and_helpers_have_all() {
+    on_both(&["ringkeeper.cores=2", "ringkeeper.pinCores=true"], |server| {
+        let mut clients: Vec<Client> = (0..2).map(|_| Client::open(server, 30_000)).collect();
+        clients.iter_mut().for_each(|client| assert!(client.exists("/")));
+        let threads = processors_by_thread(server.pid());
+        let of = |name: &str| {
+            threads
+                .iter()
+                .find(|(thread, _)| thread == name)
+                .map(|(_, list)| &**list)
+        };
+        let (first, second) = (of("zk-server"), of("core-1"));
+        let (first, second) = (first.expect("the first core"), second.expect("the second core"));
+        let is_one = |list: &str| list.parse::<usize>().is_ok();
+        assert!(is_one(first) && is_one(second), "{threads:?}");
+        match std::thread::available_parallelism().map_or(1, usize::from) {
+            1 => println!("there is only one processor here"),
+            _ => {
+                assert_ne!(first, second, "{threads:?}");
+                assert_ne!(of("log-ahead"), Some(first), "a helper may run anywhere: {threads:?}");
+            }
+        }
+    });
+}

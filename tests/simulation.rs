@@ -1,16 +1,19 @@
-//! A whole ensemble in one process and one seed: the real core, with disks that forget what was not synced, a network
-//! that cuts, delays and loses, pauses, crashes, and clients that write through any server.
+//! A whole ensemble in one process and one seed: real members, with disks that forget what was not synced, a network
+//! that cuts, delays and loses, pauses, crashes, and clients with sessions, on any server.
 //!
-//! Each seed first breaks things, then heals them and demands agreement. What must hold is checked as it happens
-//! (`simulation/check.rs`). A failing seed prints the command that replays it; `RINGKEEPER_SEED` runs one seed alone
+//! Each seed first breaks things, then heals them and demands agreement. What must hold among servers is checked as it
+//! happens (`simulation/check.rs`), and what clients may rely on when all is over (`simulation/history.rs`). A failing seed prints the command that replays it; `RINGKEEPER_SEED` runs one seed alone
 //! and tells every step, `RINGKEEPER_SEEDS` says how many are run, `RINGKEEPER_SEED_FIRST` from which on.
 
 mod simulation {
     pub mod bug;
     pub mod check;
     pub mod client;
+    pub mod core;
     pub mod disk;
     pub mod faults;
+    pub mod history;
+    pub mod model;
     pub mod network;
     pub mod random;
     pub mod server;
@@ -153,6 +156,13 @@ fn report(tallies: &[Tally], took_s: f64) {
         sum(|tally| tally.diffs as u64),
         sum(|tally| tally.truncs as u64),
         sum(|tally| tally.snaps as u64),
+    );
+    println!(
+        "{} reads, {} watches fired, {} sessions expired, {} requests of sessions that had moved",
+        sum(|tally| tally.reads as u64),
+        sum(|tally| tally.events as u64),
+        sum(|tally| tally.sessions_expired as u64),
+        sum(|tally| tally.moved as u64),
     );
     let slowest = tallies.iter().map(|tally| tally.converged_ms).max().unwrap_or(0);
     println!("after healing: in step and ten writes later in at most {slowest} ms of virtual time");

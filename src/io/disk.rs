@@ -50,6 +50,7 @@ impl LogDevice {
             Engine::Epoll => {
                 let (jobs, work) = crossbeam::channel::unbounded::<Job>();
                 std::thread::Builder::new().name("log-sync".into()).spawn(move || {
+                    super::processor::unpin();
                     for (write, done) in work {
                         // The loop may have stopped waiting; then nobody is left to be told.
                         let _ = done.send(write.perform());
@@ -104,9 +105,11 @@ impl LogDevice {
             return Ok(());
         }
         let segment = Arc::clone(segment);
-        tokio::task::spawn_blocking(move || segment.prepare())
-            .await
-            .map_err(io::Error::other)?
+        let prepare = move || {
+            super::processor::unpin();
+            segment.prepare()
+        };
+        tokio::task::spawn_blocking(prepare).await.map_err(io::Error::other)?
     }
 
     fn ring_file(

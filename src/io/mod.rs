@@ -12,13 +12,16 @@ pub mod bell;
 pub mod clock;
 pub mod disk;
 pub mod listen;
+pub mod memory;
 pub mod peer;
+pub mod processor;
 pub mod runtime;
 pub mod stream;
 
 pub use bell::Inbox;
 pub use clock::Clock;
 pub use disk::LogDevice;
+pub use memory::allow_huge_pages;
 pub use peer::PeerListener;
 pub use runtime::{Engine, breathe, run};
 pub use stream::Stream;

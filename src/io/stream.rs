@@ -10,6 +10,7 @@ use super::runtime::Engine;
 enum Inner {
     Uring(tokio_uring::net::TcpStream),
     Epoll(tokio::net::TcpStream),
+    Nobody,
 }
 
 /// One client's socket, on the loop that serves it.
@@ -32,6 +33,11 @@ impl Stream {
         }))
     }
 
+    /// Leads to nobody, for a connection that is fed by hand: nothing ever comes, and what is written is forgotten.
+    pub fn to_nobody() -> Stream {
+        Stream(Inner::Nobody)
+    }
+
     /// Appends what comes to `buffer`, which must have spare capacity; 0 is the peer's end. The future must not
     /// be dropped before it is done; [`Stream::shutdown`] ends it.
     pub async fn read(&self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
@@ -52,6 +58,7 @@ impl Stream {
                     result => return (result, buffer),
                 }
             },
+            Inner::Nobody => (Ok(0), buffer),
         }
     }
 
@@ -75,6 +82,7 @@ impl Stream {
                 }
                 (Ok(()), buffer)
             }
+            Inner::Nobody => (Ok(()), buffer),
         }
     }
 
@@ -84,6 +92,7 @@ impl Stream {
         let _ = match &self.0 {
             Inner::Uring(socket) => socket.shutdown(Shutdown::Both),
             Inner::Epoll(socket) => socket2::SockRef::from(socket).shutdown(Shutdown::Both),
+            Inner::Nobody => Ok(()),
         };
     }
 }

@@ -10,6 +10,7 @@ use super::input::{Answer, Answered, Origin, Published, WriteRequest};
 use super::pipeline::Pipeline;
 use super::prepare::{Caller, QuotaRules, prepare, usage_before};
 use super::reap::{ReapSettings, Reaper, is_due};
+use super::role::is_moved;
 use super::session::{Heart, Place, Sessions};
 use crate::base::id::SessionId;
 use crate::tree::apply::Outcome;
@@ -233,7 +234,7 @@ impl Replica {
             other => unreachable!("{other:?} is no write"),
         };
         let answer = match reply {
-            WriteReply::Error(ErrorCode::SessionMoved) => Answer::Expired,
+            reply if is_moved(&reply) => Answer::Expired,
             reply => Answer::Reply { xid: asker.xid, reply },
         };
         let answer = asker.origin.map(|origin| (origin, answer));

@@ -190,6 +190,17 @@ impl Replica {
     }
 }
 
+/// Whether a reply says that the session is on another server: its connection here ends, or the client would go on with
+/// both.
+pub(super) fn is_moved(reply: &WriteReply) -> bool {
+    let moved = ErrorCode::SessionMoved;
+    match reply {
+        WriteReply::Error(code) => *code == moved,
+        WriteReply::Multi(results) => results.first() == Some(&OpResult::Error(moved.code())),
+        _ => false,
+    }
+}
+
 /// Whether an opcode becomes a transaction.
 fn is_write(op: Op) -> bool {
     matches!(

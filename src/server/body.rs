@@ -42,22 +42,22 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// A record: where it was received, or kept.
-#[derive(Clone)]
-pub enum Body<'a> {
-    /// In the receive buffer.
-    Received(&'a [u8], &'a Keeper<'a>),
-    /// It has waited.
-    Kept(Bytes),
+/// A record where it was received.
+#[derive(Clone, Copy)]
+pub struct Body<'a> {
+    part: &'a [u8],
+    keeper: &'a Keeper<'a>,
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    /// A part of what the keeper looks at.
+    pub fn new(part: &'a [u8], keeper: &'a Keeper<'a>) -> Body<'a> {
+        Body { part, keeper }
+    }
+
     /// The record for later.
     pub fn keep(self) -> Bytes {
-        match self {
-            Body::Received(part, keeper) => keeper.keep(part),
-            Body::Kept(bytes) => bytes,
-        }
+        self.keeper.keep(self.part)
     }
 }
 
@@ -65,10 +65,7 @@ impl Deref for Body<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match self {
-            Body::Received(part, _) => part,
-            Body::Kept(bytes) => bytes,
-        }
+        self.part
     }
 }
 
@@ -80,12 +77,12 @@ mod tests {
     fn one_copy_serves_all_that_is_kept() {
         let received = b"..first..second";
         let keeper = Keeper::new(received);
-        let first = Body::Received(&received[2..7], &keeper).keep();
-        let second = Body::Received(&received[9..15], &keeper).keep();
+        let first = Body::new(&received[2..7], &keeper).keep();
+        let second = Body::new(&received[9..15], &keeper).keep();
         assert_eq!((&first[..], &second[..]), (&b"first"[..], &b"second"[..]));
         let apart = second.as_ptr() as usize - first.as_ptr() as usize;
         assert_eq!(apart, 7, "slices of the same copy");
-        assert!(Body::Received(&received[15..], &keeper).keep().is_empty());
-        assert_eq!(&*Body::Kept(first), b"first");
+        let none = Body::new(&received[15..], &keeper);
+        assert!(none.is_empty() && none.keep().is_empty());
     }
 }

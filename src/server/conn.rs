@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,6 +97,10 @@ pub struct Conn {
     pub out: RefCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
     sending: Cell<bool>,
+    /// A task that will send was spawned and has not begun.
+    send_is_due: Cell<bool>,
+    /// Whether the batch that is being handed out has something for it.
+    pub is_touched: Cell<bool>,
     /// Writes without an answer, oldest first: they are answered in this order.
     in_flight: RefCell<VecDeque<InFlight>>,
     writes_sent: Cell<u64>,
@@ -128,6 +131,8 @@ impl Conn {
             out: RefCell::default(),
             spare: RefCell::default(),
             sending: Cell::new(false),
+            send_is_due: Cell::new(false),
+            is_touched: Cell::new(false),
             in_flight: RefCell::default(),
             writes_sent: Cell::new(0),
             writes_answered: Cell::new(0),
@@ -179,6 +184,11 @@ impl Conn {
         Arc::clone(&self.ids.borrow())
     }
 
+    /// Lets its identities be looked at, without counting one more who has them.
+    pub fn with_ids<T>(&self, look: impl FnOnce(&[Id]) -> T) -> T {
+        look(&self.ids.borrow())
+    }
+
     /// Adds identities; each at most once.
     pub fn add_ids(&self, new: Vec<Id>) {
         let mut ids = self.ids.borrow().to_vec();
@@ -194,6 +204,11 @@ impl Conn {
     pub fn abort(&self) {
         self.set_stage(Stage::Dead);
         self.stream.shutdown();
+    }
+
+    /// From now on somebody else takes what is to be sent, out of `out`.
+    pub(super) fn is_sent_by_hand(&self) {
+        self.sending.set(true);
     }
 
     /// Requests that were read and not answered.
@@ -212,14 +227,18 @@ impl Conn {
         self.writes_sent.get()
     }
 
-    /// The oldest write was answered: what it was, and whether a request has waited for that.
-    pub fn write_answered(&self) -> (InFlight, bool) {
+    /// The oldest write was answered: what it was.
+    pub fn write_answered(&self) -> InFlight {
         let oldest = self.in_flight.borrow_mut().pop_front();
         let oldest = oldest.expect("an answer belongs to a write");
         self.writes_answered.set(self.writes_answered.get() + 1);
         self.resume.notify_one();
-        let due = self.queue.borrow().front().is_some_and(|next| self.is_due(next));
-        (oldest, due)
+        oldest
+    }
+
+    /// Whether a request that waited behind a write may go on now.
+    pub fn has_due(&self) -> bool {
+        self.queue.borrow().front().is_some_and(|next| self.is_due(next))
     }
 
     /// Whether every write before it is answered.
@@ -260,10 +279,7 @@ impl Conn {
     pub fn is_paused(&self, core: &Core) -> bool {
         match self.stage.get() {
             Stage::Asked | Stage::Connecting => true,
-            Stage::Open => {
-                let total = core.shared.outstanding.load(Ordering::Relaxed);
-                self.outstanding() > 0 && total > core.shared.options.outstanding_max
-            }
+            Stage::Open => self.outstanding() > 0 && core.shared.outstanding() > core.shared.options.outstanding_max,
             Stage::Fresh | Stage::Ending | Stage::Dead => false,
         }
     }
@@ -284,14 +300,18 @@ pub fn java_address(peer: &SocketAddr) -> String {
     }
 }
 
-/// A connection's first buffer; most requests are far smaller.
-const INPUT_BYTES: usize = 4096;
+/// A connection's first buffer: a ConnectRequest, a ping, and most requests fit. Sessions that only ping are many, and
+/// this buffer would be half of what they cost.
+const INPUT_BYTES: usize = 512;
+/// A buffer that one read fills is made four times as large, up to this: who pipelines gets more with each read.
+const INPUT_BYTES_PIPELINED: usize = 16 * 1024;
 /// What a buffer that was grown for a large frame shrinks back to.
 const INPUT_BYTES_KEPT: usize = 64 * 1024;
 
 /// Serves a connection to its end.
 pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
     let mut input = Vec::with_capacity(INPUT_BYTES);
+    let mut filled = false;
     loop {
         let needed = core.feed(&conn, &mut input);
         send(&conn).await;
@@ -310,7 +330,10 @@ pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
         if input.is_empty() && input.capacity() > INPUT_BYTES_KEPT {
             input = Vec::with_capacity(INPUT_BYTES);
         }
-        let room = needed.saturating_sub(input.len()).max(INPUT_BYTES / 2);
+        let mut room = needed.saturating_sub(input.len()).max(INPUT_BYTES / 2);
+        if filled && input.capacity() < INPUT_BYTES_PIPELINED {
+            room = room.max(4 * input.capacity());
+        }
         input.reserve(room);
         let result;
         (result, input) = conn.stream.read(input).await;
@@ -322,6 +345,7 @@ pub async fn serve(core: Rc<Core>, conn: Rc<Conn>) {
             // What others published first: a request must not be answered from before it was sent.
             Ok(_) => core.turn(),
         }
+        filled = input.len() == input.capacity();
     }
     conn.set_stage(Stage::Dead);
     // Forgotten first: a client that sees its connection closed finds its place free.
@@ -385,9 +409,10 @@ pub fn send_soon(conn: &Rc<Conn>) {
         tracing::warn!(peer = %conn.peer, "a client does not read its events; its connection is closed");
         return conn.abort();
     }
-    if !conn.sending.get() {
+    if !conn.sending.get() && !conn.send_is_due.replace(true) {
         let conn = Rc::clone(conn);
         tokio::task::spawn_local(async move {
+            conn.send_is_due.set(false);
             send(&conn).await;
             if conn.stage() == Stage::Ending {
                 // Another task may still be sending: a shutdown now would cut off the last words.

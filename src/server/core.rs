@@ -66,7 +66,7 @@ impl Core {
         }
     }
 
-    fn port(&self) -> &super::shared::CorePort {
+    pub(super) fn port(&self) -> &super::shared::CorePort {
         &self.shared.cores[self.index as usize]
     }
 
@@ -145,6 +145,12 @@ impl Core {
                 return tracing::warn!(%peer, %error, "taking over a connection failed");
             }
         };
+        let conn = self.take_on(stream, peer, place);
+        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+    }
+
+    /// A new connection in the list.
+    pub(super) fn take_on(&self, stream: Stream, peer: SocketAddr, place: Place) -> Rc<Conn> {
         self.generation.set(self.generation.get().wrapping_add(1));
         let connection = self.free.borrow_mut().pop().unwrap_or_else(|| {
             let mut connections = self.connections.borrow_mut();
@@ -158,7 +164,7 @@ impl Core {
         };
         let conn = Rc::new(Conn::new(origin, stream, peer, place, &self.shared.clock));
         self.connections.borrow_mut()[connection as usize] = Some(Rc::clone(&conn));
-        tokio::task::spawn_local(conn::serve(Rc::clone(self), conn));
+        conn
     }
 
     /// Forgets a connection: its watches go, its session lives on.
@@ -173,7 +179,7 @@ impl Core {
         self.port().connections.fetch_sub(1, Ordering::Relaxed);
         self.watches.borrow_mut().close(origin.connection);
         self.note_watching();
-        self.shared.outstanding.fetch_sub(conn.outstanding(), Ordering::Relaxed);
+        self.port().note_outstanding(-(conn.outstanding() as isize));
         let session = match self.shared.options.ensemble {
             None => conn.session(),
             // A member may still be asking its leader about it.
@@ -202,8 +208,11 @@ impl Core {
     /// Tells the writer whether changes must wake this core.
     pub fn note_watching(&self) {
         let watching = !self.watches.borrow().is_empty();
-        // Stored before the view is used for the registration's own answer; the writer looks after it pushed.
-        self.port().watching.store(watching, Ordering::SeqCst);
+        // Stored before the view is used for the registration's own answer; the writer looks after it pushed. Nobody
+        // else stores it, so that the second watch of a core disturbs no one.
+        if self.port().watching.load(Ordering::Relaxed) != watching {
+            self.port().watching.store(watching, Ordering::SeqCst);
+        }
     }
 
     async fn sweep(self: Rc<Core>) {

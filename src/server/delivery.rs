@@ -17,17 +17,25 @@ use crate::wire::acl::{Acl, READ};
 use crate::wire::event::{self, EventType};
 use crate::wire::reply::{ReplyHeader, WriteReply};
 
-/// The connections that a batch has touched, each once.
-#[derive(Default)]
+/// The connections that a batch has touched, each once however much it is told.
 struct Touched {
-    to_send: Vec<Rc<Conn>>,
-    to_resume: Vec<Rc<Conn>>,
+    conns: Vec<Rc<Conn>>,
+    /// When the batch came; one look at the clock for all that it brings.
+    now_ms: u64,
+}
+
+impl Touched {
+    fn note(&mut self, conn: &Rc<Conn>) {
+        if !conn.is_touched.replace(true) {
+            self.conns.push(Rc::clone(conn));
+        }
+    }
 }
 
 impl Core {
     /// Hands a batch out.
     pub(super) fn deliver(self: &Rc<Core>, batch: Batch) {
-        let mut touched = Touched::default();
+        let mut touched = self.touched();
         let mut fired = batch.fired.iter().peekable();
         let watching = !self.watches.borrow().is_empty();
         for answered in batch.answers {
@@ -41,22 +49,30 @@ impl Core {
             self.note_watching();
         }
         self.view.borrow_mut().advance(&batch.version);
-        self.go_on(&touched);
+        self.go_on(touched);
     }
 
     /// Answers what was refused without a transaction: nothing has changed, so there is nothing to be told first.
     pub(super) fn answer_alone(self: &Rc<Core>, answered: Answered) {
-        let mut touched = Touched::default();
+        let mut touched = self.touched();
         self.answer(answered, &mut touched);
-        self.go_on(&touched);
+        self.go_on(touched);
     }
 
-    fn go_on(self: &Rc<Core>, touched: &Touched) {
-        for conn in &touched.to_resume {
-            self.resume(conn);
+    fn touched(&self) -> Touched {
+        Touched {
+            conns: Vec::new(),
+            now_ms: self.shared.clock.ms(),
         }
-        for conn in touched.to_send.iter().chain(&touched.to_resume) {
-            send_soon(conn);
+    }
+
+    fn go_on(self: &Rc<Core>, touched: Touched) {
+        for conn in touched.conns {
+            conn.is_touched.set(false);
+            if conn.has_due() {
+                self.resume(&conn);
+            }
+            send_soon(&conn);
         }
     }
 
@@ -86,9 +102,9 @@ impl Core {
             // The registration is spent even where the news may not be told.
             if acl.is_none_or(|acl| authorize(policy, acl, READ, &conn.ids())) && conn.stage() == Stage::Open {
                 let bytes = event::append(&mut conn.out.borrow_mut(), zxid, event, path);
-                self.note_sent(&conn, bytes, self.shared.clock.ms());
+                self.note_sent(&conn, bytes, touched.now_ms);
                 self.numbers.borrow_mut().watch_bytes += bytes as u64;
-                touched.to_send.push(conn);
+                touched.note(&conn);
             }
         }
     }
@@ -98,7 +114,7 @@ impl Core {
         match answer {
             Answer::Reply { xid, reply } => {
                 self.answered(&conn);
-                let (write, due) = conn.write_answered();
+                let write = conn.write_answered();
                 let bytes = reply.append(&mut conn.out.borrow_mut(), xid, zxid);
                 // What failed has no name in Java's statistics.
                 let op = if matches!(reply, WriteReply::Error(_)) {
@@ -106,56 +122,48 @@ impl Core {
                 } else {
                     write.op.last_op()
                 };
-                self.updated(&conn, bytes, (op, xid, zxid, write.read_ms));
-                if due {
-                    touched.to_resume.push(conn)
-                } else {
-                    touched.to_send.push(conn)
-                }
+                self.updated(&conn, bytes, update(touched, (op, xid, zxid, write.read_ms)));
+                touched.note(&conn);
             }
             Answer::Closed { xid } => {
                 self.answered(&conn);
-                let (write, _) = conn.write_answered();
+                let write = conn.write_answered();
                 let bytes = WriteReply::Nothing.append(&mut conn.out.borrow_mut(), xid, zxid);
-                self.updated(&conn, bytes, ("CLOS", xid, zxid, write.read_ms));
+                self.updated(&conn, bytes, update(touched, ("CLOS", xid, zxid, write.read_ms)));
                 conn.set_stage(Stage::Ending);
-                touched.to_send.push(conn);
+                touched.note(&conn);
             }
             Answer::Opened { session } => {
-                let done = self.update(("SESS", 0, zxid, conn.connect_ms.get()));
+                let done = update(touched, ("SESS", 0, zxid, conn.connect_ms.get()));
                 conn.stats.note_done(&done);
                 self.numbers.borrow_mut().note_done(&done, true);
                 self.establish(&conn, session, conn.timeout_ms.get());
-                touched.to_send.push(conn);
+                touched.note(&conn);
             }
             Answer::Expired => conn.abort(),
             Answer::Synced { xid, path } => {
                 self.answered(&conn);
-                let (sync, due) = conn.write_answered();
+                let sync = conn.write_answered();
                 let header = ReplyHeader { xid, zxid, err: 0 };
                 let bytes = header.append(&mut conn.out.borrow_mut(), |w| w.raw(&path));
                 self.done(&conn, xid, zxid, bytes, sync);
-                if due {
-                    touched.to_resume.push(conn)
-                } else {
-                    touched.to_send.push(conn)
-                }
+                touched.note(&conn);
             }
         }
     }
 
     /// Counts a write as answered with so many bytes.
-    fn updated(&self, conn: &Conn, bytes: usize, write: (&'static str, i32, i64, u64)) {
-        self.note_done(conn, bytes, &self.update(write), true);
+    fn updated(&self, conn: &Conn, bytes: usize, done: Done) {
+        self.note_done(conn, bytes, &done, true);
     }
+}
 
-    fn update(&self, (op, xid, zxid, read_ms): (&'static str, i32, i64, u64)) -> Done {
-        Done {
-            op,
-            xid,
-            zxid,
-            read_ms,
-            answered_ms: self.shared.clock.ms(),
-        }
+fn update(touched: &Touched, (op, xid, zxid, read_ms): (&'static str, i32, i64, u64)) -> Done {
+    Done {
+        op,
+        xid,
+        zxid,
+        read_ms,
+        answered_ms: touched.now_ms,
     }
 }

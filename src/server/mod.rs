@@ -27,6 +27,7 @@ pub mod secret;
 pub mod serve;
 pub mod shared;
 pub mod snapshots;
+pub mod socketless;
 pub mod start;
 pub mod stats;
 pub mod words;

@@ -24,6 +24,8 @@ pub struct Options {
     pub keep_alive: bool,
     /// Event loops for clients.
     pub cores: usize,
+    /// Whether each of them stays on one processor.
+    pub pin_cores: bool,
     /// What they stand on.
     pub engine: Engine,
     /// `dataDir`.

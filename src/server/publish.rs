@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::message::{Batch, ToCore};
 use super::shared::Shared;
+use super::start::mind_pages;
 use crate::replica::{Answered, Published};
 
 /// A core that sleeps is woken for the sake of memory when so many batches wait for it, or when it holds back so
@@ -39,6 +40,7 @@ pub fn hand_out(shared: &Shared, published: Published, crowded: bool, wake: &mut
         let news = !fired.is_empty() && port.watching.load(Ordering::SeqCst);
         *wake |= answered || news || crowded || port.inbox.len() > BACKLOG_MAX;
     }
+    mind_pages(&version.totals);
     shared.hand(number);
 }
 

@@ -4,7 +4,6 @@
 //! in the same turn, so that no change can fall between the two.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::conn::{Conn, InFlight};
 use super::core::Core;
@@ -25,14 +24,7 @@ type Outcome = Result<(), ErrorCode>;
 
 impl Core {
     /// Answers a request that changes nothing.
-    pub(super) fn read(
-        self: &Rc<Core>,
-        conn: &Conn,
-        xid: i32,
-        request: &Request<'_>,
-        ids: &Arc<[Id]>,
-        asked: InFlight,
-    ) {
+    pub(super) fn read(self: &Rc<Core>, conn: &Conn, xid: i32, request: &Request<'_>, ids: &[Id], asked: InFlight) {
         if let Request::SetWatches(watches) = request {
             self.set_watches(conn, watches, ids);
         }
@@ -65,7 +57,7 @@ impl Core {
 
     /// The watches of a client that reconnects: what changed meanwhile is told at once, with zxid −1, before the
     /// reply; the rest is registered (`DataTree#setWatches`).
-    fn set_watches(&self, conn: &Conn, set: &SetWatches<'_>, ids: &Arc<[Id]>) {
+    fn set_watches(&self, conn: &Conn, set: &SetWatches<'_>, ids: &[Id]) {
         let view = self.view.borrow();
         let out = &mut *conn.out.borrow_mut();
         let mut watches = self.watches.borrow_mut();

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -92,74 +91,61 @@ impl Core {
             _ => {}
         }
         let required = &self.shared.options.required_schemes;
-        if !required.is_empty() && !conn.ids().iter().any(|id| required.contains(&id.scheme)) {
+        if !required.is_empty() && !conn.with_ids(|ids| ids.iter().any(|id| required.contains(&id.scheme))) {
             let err = ErrorCode::SessionClosedRequireAuth.code();
             self.reply_header(conn, header.xid, 0, err);
             return conn.set_stage(Stage::Ending);
         }
-        self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
-        let body = Body::Received(body, keeper);
+        let body = Body::new(body, keeper);
         if self.shared.options.ensemble.is_some() && self.shared.mode() == Mode::ReadOnly {
-            return self.request_read_only(conn, header.xid, op, body, read_ms);
+            return self.request_read_only(conn, header.xid, op, &body, read_ms);
         }
         // A member's sync goes to its leader.
         let is_asked = |op| is_write(op) || op == Op::Sync && self.shared.options.ensemble.is_some();
         match op.filter(|op| is_asked(*op) && Request::read(*op, &body).is_ok()) {
             Some(op) => self.send_write(conn, header.xid, InFlight { op, read_ms }, body.keep(), conn.ids()),
             // What does not decode too: answered at once, its error would overtake the answers before it.
-            None if conn.must_queue() => conn.enqueue(Waiting {
-                xid: header.xid,
-                op,
-                body: body.keep(),
-                ids: conn.ids(),
-                read_ms,
-                behind: conn.writes_sent(),
-            }),
-            None => self.handle(conn, header.xid, op, body, conn.ids(), read_ms),
+            None if conn.must_queue() => {
+                self.port().note_outstanding(1);
+                conn.enqueue(Waiting {
+                    xid: header.xid,
+                    op,
+                    body: body.keep(),
+                    ids: conn.ids(),
+                    read_ms,
+                    behind: conn.writes_sent(),
+                })
+            }
+            None => conn.with_ids(|ids| self.handle(conn, header.xid, op, &body, ids, read_ms)),
         }
     }
 
     /// Without a leader nothing is written, and nothing waits.
-    fn request_read_only(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: Body<'_>, read_ms: u64) {
+    fn request_read_only(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], read_ms: u64) {
         match op {
             Some(Op::CloseSession) => {
                 let zxid = self.view.borrow().totals().zxid.0 as i64;
                 self.reply_header(conn, xid, zxid, 0);
-                self.answered(conn);
                 conn.set_stage(Stage::Ending);
             }
             Some(op) if is_write(op) || op == Op::Sync => {
                 self.reply_error(conn, xid, ErrorCode::NotReadOnly, InFlight { op, read_ms });
-                self.answered(conn);
             }
-            op => self.handle(conn, xid, op, body, conn.ids(), read_ms),
+            op => conn.with_ids(|ids| self.handle(conn, xid, op, body, ids, read_ms)),
         }
     }
 
     /// A request whose turn it is; no write, but for one that does not decode.
-    fn handle(
-        self: &Rc<Core>,
-        conn: &Rc<Conn>,
-        xid: i32,
-        op: Option<Op>,
-        body: Body<'_>,
-        ids: Arc<[Id]>,
-        read_ms: u64,
-    ) {
+    fn handle(self: &Rc<Core>, conn: &Rc<Conn>, xid: i32, op: Option<Op>, body: &[u8], ids: &[Id], read_ms: u64) {
         let Some(op) = op else {
             self.reply_header(conn, xid, -1, ErrorCode::Unimplemented.code());
-            self.answered(conn);
             return conn.set_stage(Stage::Ending);
         };
-        match Request::read(op, &body) {
-            Ok(request) => {
-                self.read(conn, xid, &request, &ids, InFlight { op, read_ms });
-                self.answered(conn);
-            }
+        match Request::read(op, body) {
+            Ok(request) => self.read(conn, xid, &request, ids, InFlight { op, read_ms }),
             Err(error) => {
                 tracing::debug!(peer = %conn.peer, ?op, %error, "a request does not decode");
                 self.reply_error(conn, xid, ErrorCode::MarshallingError, InFlight { op, read_ms });
-                self.answered(conn);
             }
         }
     }
@@ -167,6 +153,7 @@ impl Core {
     fn send_write(&self, conn: &Conn, xid: i32, write: InFlight, body: Bytes, ids: Arc<[Id]>) {
         let session = conn.session().expect("an open connection has a session");
         conn.write_sent(write);
+        self.port().note_outstanding(1);
         let behind_reads = conn.has_waiting();
         let request = WriteRequest {
             origin: conn.origin,
@@ -180,21 +167,22 @@ impl Core {
         self.shared.writer.send(ToWriter::Write(request));
     }
 
-    /// One request less in process.
+    /// One request less that waits.
     pub(super) fn answered(&self, _conn: &Conn) {
-        self.shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.port().note_outstanding(-1);
     }
 
     /// Handles what waited behind writes that are answered now.
     pub(super) fn resume(self: &Rc<Core>, conn: &Rc<Conn>) {
         while conn.stage() == Stage::Open {
             let Some(waiting) = conn.dequeue() else { break };
+            self.answered(conn);
             self.handle(
                 conn,
                 waiting.xid,
                 waiting.op,
-                Body::Kept(waiting.body),
-                waiting.ids,
+                &waiting.body,
+                &waiting.ids,
                 waiting.read_ms,
             );
         }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crossbeam::utils::CachePadded;
 use storage::engine::{Engine as Storage, Report};
 use storage::log::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,11 +19,12 @@ use super::peers::Listeners;
 use super::secret::{SessionKeys, random_bytes};
 use super::shared::{CorePort, Opened, Shared};
 use super::snapshots;
+use super::socketless::Socketless;
 use super::start::Timed;
 use super::writer::Writer;
 use crate::base::Epoch;
 use crate::io::listen::{self, Bound};
-use crate::io::{Clock, run};
+use crate::io::{Clock, processor, run};
 use crate::replica::Now;
 use crate::replica::Replica;
 use crate::replica::member::{self, Member};
@@ -172,6 +174,14 @@ impl Prepared {
         (self.storage.data_path(), self.storage.log_path())
     }
 
+    /// The same server for one connection that is fed by hand; its port is given up.
+    pub fn without_sockets(self) -> std::io::Result<Socketless> {
+        match self.brain {
+            Brain::Alone(replica) => Socketless::new(self.shared, self.storage, *replica, self.log),
+            Brain::Member(..) => Err(std::io::Error::other("a member of an ensemble needs sockets")),
+        }
+    }
+
     /// Serves until SIGTERM or SIGINT. Runs `ready` once both are heeded: who is told that the server is there may
     /// end it in order from then on.
     pub fn serve(self, ready: impl FnOnce() + 'static) -> Result<(), ServeError> {
@@ -194,9 +204,11 @@ impl Prepared {
             snapshots::purge_every(interval, weak).map_err(|error| ServeError::System("a thread", error))?;
         }
         let guest = shared.options.cores <= GUEST_CORES_MAX;
+        let (cores, pins) = (shared.options.cores, shared.options.pin_cores);
         for index in 1..shared.options.cores {
             let (shared, view) = (Arc::clone(&shared), brain.view());
             spawn(format!("core-{index}"), move || {
+                pin_if(pins, index);
                 run(engine, async move { Core::new(index as u16, shared, view).run().await })
             })?;
         }
@@ -207,6 +219,7 @@ impl Prepared {
         if !guest {
             let writer = guest_writer.take().expect("it is there");
             spawn("writer".into(), move || {
+                pin_if(pins, cores);
                 run(engine, async move {
                     if let Err(error) = writer().await {
                         fatal("the writer", &error);
@@ -243,6 +256,7 @@ impl Prepared {
             let _ = finished.await;
             Ok::<(), std::io::Error>(())
         };
+        pin_if(pins, 0);
         run(engine, main)
             .and_then(|result| result)
             .map_err(|error| ServeError::System("the first event loop", error))
@@ -303,6 +317,13 @@ fn epoch_of_java(data_dir: &std::path::Path, name: &str) -> Option<u32> {
 /// With so many cores or fewer the writer is a guest on the first loop: a wake costs more than it would win.
 const GUEST_CORES_MAX: usize = 2;
 
+/// Keeps the calling loop on a processor of its own, or says why it is not.
+fn pin_if(wanted: bool, index: usize) {
+    if wanted && let Err(error) = processor::pin(index) {
+        tracing::warn!(index, %error, "an event loop could not be pinned to a processor");
+    }
+}
+
 pub(super) fn storage_options(options: &Options) -> storage::engine::Options {
     storage::engine::Options {
         data_dir: options.data_dir.clone(),
@@ -362,7 +383,7 @@ async fn accept(shared: Arc<Shared>, bound: Bound) {
                 return;
             }
         };
-        let by_load = |port: &&CorePort| port.connections.load(Ordering::Relaxed);
+        let by_load = |port: &&CachePadded<CorePort>| port.connections.load(Ordering::Relaxed);
         let port = cores.cores.iter().min_by_key(by_load).expect("a server has a core");
         port.connections.fetch_add(1, Ordering::Relaxed);
         port.inbox.send(ToCore::Accepted { socket, peer, place });

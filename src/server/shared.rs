@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crossbeam::utils::CachePadded;
+
 use super::doors::Doors;
 use super::message::{ToCore, ToWriter};
 use super::metrics::StartNumbers;
@@ -13,7 +15,7 @@ use crate::base::Zxid;
 use crate::io::{Clock, Inbox};
 use crate::wire::four_letter::{TRACE_MASK, Whitelist};
 
-/// One core's mailbox and what others must know of the core.
+/// One core's mailbox and what others must know of the core. A read of a client writes to none of it.
 #[derive(Default)]
 pub struct CorePort {
     /// Its mailbox.
@@ -22,6 +24,17 @@ pub struct CorePort {
     pub watching: AtomicBool,
     /// Connections that were given to it and are not forgotten.
     pub connections: AtomicUsize,
+    /// Its clients' requests that wait: writes, and what came behind them. Only the core itself changes it.
+    outstanding: CachePadded<AtomicUsize>,
+}
+
+impl CorePort {
+    /// So many of the core's requests more wait, or fewer. For the core alone: a load and a store, no locked exchange.
+    pub fn note_outstanding(&self, change: isize) {
+        let before = self.outstanding.load(Ordering::Relaxed);
+        let now = before.checked_add_signed(change).expect("what waits was counted");
+        self.outstanding.store(now, Ordering::Relaxed);
+    }
 }
 
 /// What was found when the storage was opened.
@@ -38,7 +51,8 @@ pub struct Opened {
     pub start: StartNumbers,
 }
 
-/// Shared by every thread.
+/// Shared by every thread. What a read looks at here is never written, but for `published`, which has a line of its own;
+/// what is written lies apart (`tests/read_path.rs` lets reads run while all of this is write-protected).
 pub struct Shared {
     /// The configuration.
     pub options: Options,
@@ -49,7 +63,7 @@ pub struct Shared {
     /// The writer's mailbox.
     pub writer: Inbox<ToWriter>,
     /// The cores' mailboxes.
-    pub cores: Vec<CorePort>,
+    pub cores: Vec<CachePadded<CorePort>>,
     /// Who may connect.
     pub doors: Arc<Doors>,
     /// The four-letter words that are answered.
@@ -58,11 +72,9 @@ pub struct Shared {
     pub trace_mask: AtomicI64,
     /// What was found on the disk.
     pub opened: Opened,
-    /// Requests that were read and not answered (`ZooKeeperServer#getInProcess`).
-    pub outstanding: AtomicUsize,
     /// Sessions that this server alone knows, in read-only mode.
     pub local_sessions: AtomicI64,
-    handed: AtomicU64,
+    handed: CachePadded<AtomicU64>,
     epoch: AtomicU32,
     serving: AtomicU8,
     welcome: AtomicBool,
@@ -112,8 +124,8 @@ impl Mode {
 impl Shared {
     /// Puts it together.
     pub fn new(options: Options, keys: SessionKeys, clock: Clock, opened: Opened) -> Arc<Shared> {
-        let cores = (0..options.cores).map(|_| CorePort::default()).collect();
-        let (writer, outstanding) = (Inbox::default(), AtomicUsize::new(0));
+        let cores = (0..options.cores).map(|_| CachePadded::default()).collect();
+        let writer = Inbox::default();
         let alone = match options.ensemble {
             None => Mode::Standalone,
             Some(_) => Mode::Nobody,
@@ -125,17 +137,23 @@ impl Shared {
             keys,
             writer,
             cores,
-            outstanding,
             doors: Arc::default(),
             words,
             trace_mask: AtomicI64::new(TRACE_MASK),
             local_sessions: AtomicI64::new(0),
-            handed: AtomicU64::new(0),
+            handed: CachePadded::default(),
             epoch: AtomicU32::new(0),
             serving: AtomicU8::new(alone as u8),
             welcome: AtomicBool::new(alone == Mode::Standalone),
             opened,
         })
+    }
+
+    /// Requests that were read and not answered (`ZooKeeperServer#getInProcess`): those that wait. What is answered in
+    /// the turn that read it is in process for less than anybody could tell.
+    pub fn outstanding(&self) -> usize {
+        let of = |port: &CachePadded<CorePort>| port.outstanding.load(Ordering::Relaxed);
+        self.cores.iter().map(of).sum()
     }
 
     /// The newest batch that a client may see. It lies in every inbox before this moves: a core that empties its inbox

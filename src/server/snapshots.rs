@@ -156,7 +156,9 @@ const NICE: i32 = 2;
 /// Writes a version to the disk on a thread of its own, tells who asked for it, and the writer.
 pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<Asked>) -> std::io::Result<()> {
     let rate = shared.options.snap_rate;
+    let view = view.freeze();
     let work = move || {
+        crate::io::processor::unpin();
         // Of this thread alone: that is what Linux means by the calling process here. Refused, it is as before.
         let _ = rustix::process::setpriority_process(None, NICE);
         let started = std::time::Instant::now();

@@ -11,11 +11,11 @@ use storage::engine::{Inspect, Recover};
 use storage::trie::Trie;
 
 use super::metrics::StartNumbers;
-use crate::io::Clock;
+use crate::io::{Clock, allow_huge_pages};
 use crate::replica::recover::Recovery;
-use crate::tree::Tree;
 use crate::tree::key::Kind;
 use crate::tree::snapshot::read_meta;
+use crate::tree::{Totals, Tree};
 use crate::zab::Proposal;
 
 /// Time between two lines of progress.
@@ -73,8 +73,9 @@ impl Timed {
 impl Recover for Timed {
     fn begin_snapshot(&mut self, zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String> {
         self.snapshot_begun_ms = self.clock.ms();
-        let nodes = read_meta(meta).map_or(0, |totals| totals.nodes);
-        self.znodes = Arc::new(Progress::new(self.clock, nodes));
+        let totals = read_meta(meta).unwrap_or_default();
+        mind_pages(&totals);
+        self.znodes = Arc::new(Progress::new(self.clock, totals.nodes));
         self.recovery.begin_snapshot(zxid, seed, meta)
     }
 
@@ -110,6 +111,18 @@ impl Recover for Timed {
             tracing::info!(replayed, %zxid, "replaying the log: {}", self.segments.tell("segments", now_ms));
         }
         Ok(())
+    }
+}
+
+/// A tree of so many bytes is large enough for huge pages.
+const LARGE_TREE_BYTES: u64 = 32 << 20;
+/// What a node takes besides its path and data.
+const NODE_BYTES: u64 = 150;
+
+/// Gives a tree that has grown large its huge pages.
+pub fn mind_pages(totals: &Totals) {
+    if totals.bytes + totals.nodes * NODE_BYTES > LARGE_TREE_BYTES {
+        allow_huge_pages(true);
     }
 }
 

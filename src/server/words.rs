@@ -222,7 +222,7 @@ impl Core {
             .iter()
             .enumerate()
             .filter(move |(index, _)| *index != own)
-            .map(|(_, port)| port)
+            .map(|(_, port)| &**port)
     }
 
     pub(super) fn server_lines(&self, reports: &[CoreReport], member: Option<&MemberReport>) -> ServerLines {
@@ -233,7 +233,7 @@ impl Core {
             received: numbers.received,
             sent: numbers.sent,
             connections: self.shared.doors.alive(),
-            outstanding: self.shared.outstanding.load(Ordering::Relaxed),
+            outstanding: self.shared.outstanding(),
             zxid: view.totals().zxid.0 as i64,
             mode: self.shared.mode().name(),
             nodes: nodes_shown(&view),
@@ -425,7 +425,7 @@ impl Core {
             alive_connections: self.shared.doors.alive() as u64,
             open_files,
             open_files_max,
-            outstanding: self.shared.outstanding.load(Ordering::Relaxed) as u64,
+            outstanding: self.shared.outstanding() as u64,
             received: cores.received,
             sent: cores.sent,
             uptime_ms: self.shared.clock.ms(),

@@ -93,8 +93,7 @@ impl Writer {
                 }
                 return;
             }
-            self.replica
-                .reclaim(RECLAIM_MIN + self.replica.retired() / RECLAIM_SHARE);
+            self.reclaim();
             if self.shared.writer.is_empty() {
                 let due = self.shared.clock.at(self.replica.next_tick_ms(self.shared.clock.ms()));
                 let wait = due
@@ -105,6 +104,25 @@ impl Writer {
                 breathe().await;
             }
         }
+    }
+
+    /// Handles what was asked and makes it durable with blocking calls, batch after batch, for who has no loop.
+    pub(super) fn work_off(&mut self) {
+        while !self.shared.writer.is_empty() {
+            self.drain();
+            if let Some(write) = self.next_write() {
+                match write.perform() {
+                    Ok(write) => self.written(write),
+                    Err(error) => give_up(&error),
+                }
+            }
+            self.reclaim();
+        }
+    }
+
+    fn reclaim(&mut self) {
+        self.replica
+            .reclaim(RECLAIM_MIN + self.replica.retired() / RECLAIM_SHARE);
     }
 
     fn now(&self) -> Now {
@@ -266,16 +284,22 @@ impl Writer {
         }
     }
 
-    /// Sends the open batch to the disk, unless one is on its way.
-    fn start_write(&mut self) {
+    /// The open batch, unless there is none or one is on its way.
+    fn next_write(&mut self) -> Option<LogWrite> {
         if self.writing {
-            return;
+            return None;
         }
-        let Some(write) = self.log.next_write() else { return };
+        let write = self.log.next_write()?;
         self.replica.seal();
         self.writing = true;
         self.batch_count = 0;
         self.batch_started_ms = self.shared.clock.ms();
+        Some(write)
+    }
+
+    /// Sends the open batch to the disk.
+    fn start_write(&mut self) {
+        let Some(write) = self.next_write() else { return };
         let (device, shared) = (Rc::clone(&self.device), Arc::clone(&self.shared));
         let description = format!("{write}");
         tokio::task::spawn_local(async move {

@@ -26,3 +26,6 @@ pub mod tree;
 pub mod watch;
 
 pub use tree::{Features, Totals, Tree, Version, View};
+
+#[cfg(test)]
+mod going_back;

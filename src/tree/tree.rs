@@ -17,6 +17,9 @@ use crate::base::path::{self, CONFIG, QUOTA, ZOOKEEPER};
 use crate::wire::acl::{Acl, READ, read_list, write_list};
 use crate::wire::jute::{Reader as JuteReader, Writer as JuteWriter};
 
+/// From so many ACLs on it is worth while to look for those that nobody has.
+const SWEEP_AT: usize = if cfg!(test) { 4 } else { 1024 };
+
 /// Configuration that decides how transactions apply; equal on all servers of an ensemble.
 #[derive(Clone, Default)]
 pub struct Features {
@@ -79,6 +82,12 @@ impl View {
         );
         self.reader.advance(&to.trie);
         self.totals = to.totals;
+    }
+
+    /// Stays at this version from now on, so that less is kept for it: a snapshot's.
+    pub fn freeze(self) -> View {
+        let reader = self.reader.freeze();
+        View { reader, ..self }
     }
 
     /// The counts of this version.
@@ -476,7 +485,7 @@ impl Tree {
     /// Forgets ACL entries that neither the trie nor any roll-back can ask for, not even one to what clients see; called
     /// between transactions.
     pub fn sweep_acls(&mut self, published: &View) {
-        if self.acls.len() < 1024 || self.acls.len() < 2 * self.live_acls() {
+        if self.acls.len() < SWEEP_AT || self.acls.len() < 2 * self.live_acls() {
             return;
         }
         let (trie, reader) = (&self.trie, &published.reader);

@@ -5,6 +5,9 @@
 //! data table and match by prefix. Order between connections means nothing; order on one is the caller's.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
 
 use crate::base::path;
 use crate::wire::event::EventType;
@@ -17,10 +20,25 @@ const ONE_SHOT: u8 = 1;
 const PERSISTENT: u8 = 2;
 const RECURSIVE: u8 = 4;
 
+/// A path's number in its table; given anew when nobody watches it any more.
+type PathId = u32;
+
+/// Watchers and numbers of paths are ours, and small: no stranger chooses them, so a quick hash serves. Paths are the
+/// clients', and hashed with a secret.
+type ByWatcher<V> = HashMap<Watcher, V, FxBuildHasher>;
+
+#[derive(Debug, Default)]
+struct Watched {
+    path: Arc<str>,
+    modes: ByWatcher<u8>,
+}
+
 #[derive(Debug, Default)]
 struct Table {
-    by_path: HashMap<Box<str>, HashMap<Watcher, u8>>,
-    by_watcher: HashMap<Watcher, HashSet<Box<str>>>,
+    ids: HashMap<Arc<str>, PathId>,
+    paths: Vec<Watched>,
+    free: Vec<PathId>,
+    by_watcher: ByWatcher<HashSet<PathId, FxBuildHasher>>,
     /// How many registrations are recursive: while 0, nothing looks at ancestors.
     recursive: usize,
     /// Registrations in all.
@@ -29,79 +47,102 @@ struct Table {
 
 impl Table {
     fn add(&mut self, path: &str, watcher: Watcher, mode: u8) {
-        let modes = match self.by_path.get_mut(path) {
-            Some(watchers) => watchers.entry(watcher).or_default(),
-            None => self.by_path.entry(path.into()).or_default().entry(watcher).or_default(),
-        };
+        let id = self.ids.get(path).copied().unwrap_or_else(|| self.number(path));
+        let modes = self.paths[id as usize].modes.entry(watcher).or_default();
         if *modes == 0 {
             self.count += 1;
-            self.by_watcher.entry(watcher).or_default().insert(path.into());
+            self.by_watcher.entry(watcher).or_default().insert(id);
         }
         self.recursive += (mode & !*modes & RECURSIVE != 0) as usize;
         *modes |= mode;
     }
 
+    fn number(&mut self, path: &str) -> PathId {
+        let path: Arc<str> = path.into();
+        let watched = Watched {
+            path: Arc::clone(&path),
+            modes: ByWatcher::default(),
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.paths[id as usize] = watched;
+                id
+            }
+            None => {
+                self.paths.push(watched);
+                self.paths.len() as PathId - 1
+            }
+        };
+        self.ids.insert(path, id);
+        id
+    }
+
+    fn watched(&self, path: &str) -> Option<&Watched> {
+        self.ids.get(path).map(|id| &self.paths[*id as usize])
+    }
+
     fn modes(&self, path: &str, watcher: Watcher) -> u8 {
-        self.by_path
-            .get(path)
-            .and_then(|watchers| watchers.get(&watcher))
-            .copied()
-            .unwrap_or(0)
+        let modes = self.watched(path).and_then(|watched| watched.modes.get(&watcher));
+        modes.copied().unwrap_or(0)
     }
 
     fn clear(&mut self, path: &str, watcher: Watcher, mode: u8) {
-        let Some(watchers) = self.by_path.get_mut(path) else {
-            return;
-        };
-        let Some(modes) = watchers.get_mut(&watcher) else {
+        let Some(&id) = self.ids.get(path) else { return };
+        let Some(modes) = self.paths[id as usize].modes.get_mut(&watcher) else {
             return;
         };
         self.recursive -= (*modes & mode & RECURSIVE != 0) as usize;
         *modes &= !mode;
-        if *modes != 0 {
-            return;
+        if *modes == 0 {
+            self.paths[id as usize].modes.remove(&watcher);
+            self.forget(id, watcher);
+            self.let_go(id);
         }
-        watchers.remove(&watcher);
+    }
+
+    /// A registration is gone from its path: the watcher has one less.
+    fn forget(&mut self, id: PathId, watcher: Watcher) {
         self.count -= 1;
-        if watchers.is_empty() {
-            self.by_path.remove(path);
-        }
-        if let Some(paths) = self.by_watcher.get_mut(&watcher) {
-            paths.remove(path);
-            if paths.is_empty() {
+        if let Some(ids) = self.by_watcher.get_mut(&watcher) {
+            ids.remove(&id);
+            if ids.is_empty() {
                 self.by_watcher.remove(&watcher);
             }
         }
     }
 
+    /// Gives a path's number back if nobody watches it.
+    fn let_go(&mut self, id: PathId) {
+        if self.paths[id as usize].modes.is_empty() {
+            let watched = std::mem::take(&mut self.paths[id as usize]);
+            self.ids.remove(&watched.path);
+            self.free.push(id);
+        }
+    }
+
     fn close(&mut self, watcher: Watcher) {
-        for path in self.by_watcher.remove(&watcher).unwrap_or_default() {
-            let Some(watchers) = self.by_path.get_mut(&path) else {
-                continue;
-            };
-            let modes = watchers.remove(&watcher).unwrap_or(0);
+        for id in self.by_watcher.remove(&watcher).unwrap_or_default() {
+            let modes = self.paths[id as usize].modes.remove(&watcher).unwrap_or(0);
             self.recursive -= (modes & RECURSIVE != 0) as usize;
             self.count -= 1;
-            if watchers.is_empty() {
-                self.by_path.remove(&path);
-            }
+            self.let_go(id);
         }
     }
 
     /// Collects who is to be told of something at `changed`, and clears the one-shot registrations there.
     fn trigger(&mut self, changed: &str, told: &mut Vec<Watcher>) {
-        let Some(watchers) = self.by_path.get_mut(changed) else {
-            return;
-        };
-        told.extend(watchers.keys());
-        let spent: Vec<Watcher> = watchers
-            .iter()
-            .filter(|(_, m)| **m & ONE_SHOT != 0)
-            .map(|(w, _)| *w)
-            .collect();
-        for watcher in spent {
-            self.clear(changed, watcher, ONE_SHOT);
-        }
+        let Some(&id) = self.ids.get(changed) else { return };
+        let mut modes = std::mem::take(&mut self.paths[id as usize].modes);
+        told.extend(modes.keys());
+        modes.retain(|watcher, modes| {
+            *modes &= !ONE_SHOT;
+            if *modes == 0 {
+                self.forget(id, *watcher);
+            }
+            *modes != 0
+        });
+        self.paths[id as usize].modes = modes;
+        self.let_go(id);
     }
 
     fn trigger_recursive(&self, changed: &str, told: &mut Vec<Watcher>) {
@@ -111,16 +152,9 @@ impl Table {
         let above = path::ancestors_and_self(changed)
             .skip(1)
             .chain((changed != "/").then_some("/"));
-        for ancestor in above {
-            let Some(watchers) = self.by_path.get(ancestor) else {
-                continue;
-            };
-            told.extend(
-                watchers
-                    .iter()
-                    .filter(|(_, modes)| **modes & RECURSIVE != 0)
-                    .map(|(w, _)| *w),
-            );
+        for watched in above.filter_map(|ancestor| self.watched(ancestor)) {
+            let recursive = watched.modes.iter().filter(|(_, modes)| **modes & RECURSIVE != 0);
+            told.extend(recursive.map(|(watcher, _)| *watcher));
         }
     }
 }
@@ -223,10 +257,9 @@ impl Watches {
 
     /// The data table's paths by connection, for wchs, wchc and wchp.
     pub fn data_by_watcher(&self) -> impl Iterator<Item = (Watcher, impl Iterator<Item = &str>)> {
-        self.data
-            .by_watcher
-            .iter()
-            .map(|(watcher, paths)| (*watcher, paths.iter().map(|path| &**path)))
+        let path = |id: &PathId| &*self.data.paths[*id as usize].path;
+        let by_watcher = self.data.by_watcher.iter();
+        by_watcher.map(move |(watcher, ids)| (*watcher, ids.iter().map(path)))
     }
 }
 
@@ -282,7 +315,7 @@ mod tests {
         w.close(2);
         assert!(w.is_empty());
         assert_eq!(
-            (w.data.recursive, w.data.by_path.len(), w.child.by_watcher.len()),
+            (w.data.recursive, w.data.ids.len(), w.child.by_watcher.len()),
             (0, 0, 0)
         );
     }

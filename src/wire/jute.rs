@@ -107,7 +107,9 @@ impl<'a> Reader<'a> {
 
     /// Text; −1 is null. Bytes that are no UTF-8 become replacement characters, as in Java.
     pub fn text(&mut self) -> Decoded<Option<Text<'a>>> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        // Clean text is told several bytes at a time; from_utf8_lossy looks at each.
+        let clean = |bytes| std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        Ok(self.buffer()?.map(clean))
     }
 
     /// Text that must be there.
@@ -173,9 +175,19 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// A byte string that is written in place: its length comes last, and nothing is copied.
+    pub fn buffer_of(&mut self, fill: impl FnOnce(&mut Writer<'_>)) {
+        let start = self.out.len();
+        self.int(0);
+        fill(&mut Writer::new(self.out));
+        let length = self.out.len() - start - 4;
+        let field = i32::try_from(length).expect("a byte string is smaller than 2 GiB");
+        self.out[start..start + 4].copy_from_slice(&field.to_be_bytes());
+    }
+
     /// Text.
     pub fn text(&mut self, text: &str) {
-        if text.bytes().all(|b| b < 0xF0) {
+        if text.is_ascii() || text.bytes().all(|b| b < 0xF0) {
             self.buffer(Some(text.as_bytes()));
         } else {
             self.surrogates(text);

@@ -253,10 +253,8 @@ impl Txn {
         match self {
             Txn::Change(change) => change.write(&mut w),
             Txn::Multi(changes) => w.vector(changes.iter(), |w, change| {
-                let mut record = Vec::new();
-                change.write(&mut Writer::new(&mut record));
                 w.int(change.code());
-                w.buffer(Some(&record));
+                w.buffer_of(|w| change.write(w));
             }),
             Txn::CreateSession { timeout_ms } => w.int(*timeout_ms),
             Txn::CloseSession { paths } => {

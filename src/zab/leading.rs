@@ -397,11 +397,12 @@ impl Leading {
                 };
                 common.out.send_now(learner.link, message);
             }
+            // Right behind what it waits for: the learner's client may have written again since it asked.
+            while let Some((_, link)) = self.syncs.pop_front_if(|(zxid, _)| *zxid <= proposal.zxid) {
+                common.out.send_now(link, FromLeader::Sync);
+            }
         }
         common.ledger.commit(through, &mut common.out);
-        while let Some((_, link)) = self.syncs.pop_front_if(|(zxid, _)| *zxid <= through) {
-            common.out.send_now(link, FromLeader::Sync);
-        }
     }
 
     /// The largest zxid of this epoch that a quorum has on its disks.

@@ -607,12 +607,11 @@ fn a_sync_waits_for_what_was_proposed_before_it() {
         sent(&server.learner_says(LINK, FromLearner::SyncRequest(Bytes::new()))),
         []
     );
-    server.learner_says(LINK, FromLearner::Ack(z(2, 1)));
+    server.step(Input::Propose(z(2, 2), Bytes::new()));
+    server.learner_says(LINK, FromLearner::Ack(z(2, 2)));
     let outputs = server.sync();
-    assert_eq!(
-        leader_said(&outputs, LINK),
-        [FromLeader::Commit(z(2, 1)), FromLeader::Sync]
-    );
+    let (first, second) = (FromLeader::Commit(z(2, 1)), FromLeader::Commit(z(2, 2)));
+    assert_eq!(leader_said(&outputs, LINK), [first, FromLeader::Sync, second]);
 }
 
 #[test]

@@ -12,6 +12,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const VALUE: [u8; 141] = [7; 141];
 const SETS_PER_PUBLISH: usize = 100;
+/// While a snapshot runs: the load is steady, not a flood.
+const SETS_PER_PUBLISH_HELD: usize = 10;
+/// As the server's writer.
+const RECLAIM_MIN: usize = 256;
+const RECLAIM_SHARE: usize = 4;
 
 fn key(number: usize) -> [u8; 41] {
     let mut key = *b"n/services/production/region-a/000000000\0";
@@ -77,6 +82,33 @@ fn main() {
         }
     }
     println!("set with publish    {:7.0} ns", each(start, count));
+
+    for (held, frozen) in [("frozen", true), ("movable", false)] {
+        let version = if frozen {
+            reader.clone().freeze()
+        } else {
+            reader.clone()
+        };
+        let (sets, before) = (count / 10, trie.bytes());
+        let start = Instant::now();
+        for (step, key) in keys[..sets].iter().enumerate() {
+            trie.put(key, &[&VALUE]);
+            if step % SETS_PER_PUBLISH_HELD == 0 {
+                let version = trie.seal();
+                reader.advance(&version);
+                trie.reclaim(RECLAIM_MIN + trie.retired_len() / RECLAIM_SHARE);
+            }
+        }
+        let (took, grown) = (each(start, sets), trie.bytes() - before);
+        println!(
+            "set beside a version that is held, {held:7} {took:5.0} ns and {:4} B a set",
+            grown / sets
+        );
+        let start = Instant::now();
+        drop(version);
+        trie.reclaim(usize::MAX);
+        println!("let it go           {:7.0} ns a set", each(start, sets));
+    }
 
     let start = Instant::now();
     let entries: Vec<_> = reader.iter().collect();

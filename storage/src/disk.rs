@@ -17,6 +17,12 @@ pub enum Access {
     Create,
     /// A file that is there, through the page cache.
     Update,
+    /// A file that is filled with whole blocks before its use, around the page cache where that is possible: one that is
+    /// not there yet, or one that is.
+    LayOut {
+        /// Which.
+        new: bool,
+    },
     /// A file that is there, for the log: around the page cache and durable with each write, where that is possible.
     Log {
         /// Try O_DIRECT and O_DSYNC.
@@ -183,31 +189,34 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(FILE_MODE);
-        let (direct, sync) = match access {
-            Access::Create => {
-                options.create_new(true);
-                (false, true)
-            }
-            Access::Update => (false, true),
-            Access::Log { direct, sync } => (direct && sync, sync),
+        let (flags, sync) = match access {
+            Access::Create | Access::Update => (0, true),
+            Access::LayOut { .. } => (libc::O_DIRECT, true),
+            Access::Log {
+                direct: true,
+                sync: true,
+            } => (libc::O_DIRECT | libc::O_DSYNC, true),
+            Access::Log { sync, .. } => (0, sync),
         };
-        if direct {
-            let mut options = options.clone();
-            options.custom_flags(libc::O_DIRECT | libc::O_DSYNC);
-            match options.open(path) {
+        let is_new = matches!(access, Access::Create | Access::LayOut { new: true });
+        // A file is made first and opened around the page cache then: where the file system refuses that, it is made all
+        // the same.
+        let made = options.clone().create_new(is_new).open(path)?;
+        if flags != 0 {
+            match options.custom_flags(flags).open(path) {
                 Ok(file) => {
-                    return Ok(Arc::new(RealFile {
-                        file,
-                        needs_sync: false,
-                    }));
+                    let needs_sync = flags & libc::O_DSYNC == 0;
+                    return Ok(Arc::new(RealFile { file, needs_sync }));
                 }
                 // The file system does not know O_DIRECT.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 Err(error) => return Err(error),
             }
         }
-        let file = options.open(path)?;
-        Ok(Arc::new(RealFile { file, needs_sync: sync }))
+        Ok(Arc::new(RealFile {
+            file: made,
+            needs_sync: sync,
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

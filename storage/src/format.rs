@@ -281,7 +281,7 @@ pub fn chain(before: u32, zxid: Zxid, length: u32, parts: &[&[u8]]) -> u32 {
 
 /// Whether a record of `next` may stand behind one of `last`: the next counter, or the begin of a later epoch.
 pub fn follows(last: Zxid, next: Zxid) -> bool {
-    next == last.next() || next.epoch() > last.epoch() || (last == Zxid::ZERO && next > last)
+    next.is_right_behind(last) || next.epoch() > last.epoch() || (last == Zxid::ZERO && next > last)
 }
 
 /// `log.` and the first zxid in sixteen hexadecimal digits, so that names sort like zxids.

@@ -288,12 +288,12 @@ impl Disk for SimDisk {
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let (durable, needs_sync) = match access {
-            Access::Create | Access::Update => (false, true),
+            Access::Create | Access::Update | Access::LayOut { .. } => (false, true),
             Access::Log { direct, sync } => (direct && sync, sync && !direct),
         };
         let disk = self.clone();
         let file = match access {
-            Access::Create => self.change(|state| {
+            Access::Create | Access::LayOut { new: true } => self.change(|state| {
                 if state.names.contains_key(path) {
                     return Err(io::Error::from_raw_os_error(libc::EEXIST));
                 }

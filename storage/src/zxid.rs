@@ -31,6 +31,11 @@ impl Zxid {
     pub const fn next(self) -> Zxid {
         Zxid(self.0 + 1)
     }
+
+    /// Whether it is the next one of `last`, which a damaged file may claim to be the last number there is.
+    pub fn is_right_behind(self, last: Zxid) -> bool {
+        last.0.checked_add(1) == Some(self.0)
+    }
 }
 
 impl fmt::Display for Zxid {

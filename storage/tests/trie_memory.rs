@@ -64,7 +64,7 @@ fn life(writer_first: bool, checkpoint_left_open: bool) {
         let version = trie.seal();
         let mut newest = readers[0].clone();
         newest.advance(&version);
-        readers.push(newest);
+        readers.push(if round % 3 == 0 { newest.freeze() } else { newest });
     }
     if checkpoint_left_open {
         // Never closed: as when the writer's thread ends in the middle of a multi.

@@ -51,7 +51,9 @@ impl RingServer {
     pub fn launch_with(engine: Engine, lines: &[&str], properties: &[&str]) -> Self {
         let directory = TempDir::with_prefix("ringkeeper-").expect("temporary directory");
         let port = free_port();
-        let text = configuration(directory.path(), port, &[("ringkeeper.engine", engine.key())], lines);
+        // Two loops, so that what cores tell each other is tested on any machine.
+        let own = [("ringkeeper.engine", engine.key()), ("ringkeeper.cores", "2")];
+        let text = configuration(directory.path(), port, &own, lines);
         fs::write(directory.path().join("zoo.cfg"), text).expect("zoo.cfg");
         let mut server = Self {
             directory,

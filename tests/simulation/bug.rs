@@ -1,11 +1,12 @@
 //! Bugs that ZooKeeper and its relatives had, to be put back one at a time.
 //!
 //! The core tells everything it does and learns everything it knows through its inputs and outputs, so each bug is a
-//! host, a disk or a wire that does at that seam what the buggy server did inside. The core itself stays as it is
+//! host, a disk or a wire that does at that seam what the buggy server did inside. The member itself stays as it is
 //! released. Numbers are ZOOKEEPER issues; T-numbers and others stand in the notes on traps.
 
 use ringkeeper::base::Epoch;
-use ringkeeper::zab::{FromLeader, FromLearner, Message, Output};
+use ringkeeper::replica::member::{Output, Packet};
+use ringkeeper::zab::{FromLeader, FromLearner, Message};
 
 use super::world::World;
 
@@ -44,6 +45,14 @@ pub enum Bug {
     TailDropped,
     /// A server that lost its disk votes as if it had never had anything (T-51).
     Amnesia,
+    /// A learner sends a client's request twice (T-85).
+    RequestTwice,
+    /// A learner answers a sync without asking its leader (T-29).
+    SyncAnsweredHere,
+    /// The answer to a write overtakes the event of the change (guarantees W2).
+    EventLate,
+    /// A read is answered before the write that its connection sent first (T-29).
+    ReadOvertakes,
 }
 
 impl Bug {
@@ -64,6 +73,10 @@ impl Bug {
         Bug::AheadIgnored,
         Bug::TailDropped,
         Bug::Amnesia,
+        Bug::RequestTwice,
+        Bug::SyncAnsweredHere,
+        Bug::EventLate,
+        Bug::ReadOvertakes,
     ];
 }
 
@@ -84,7 +97,7 @@ impl World {
         let position = |outputs: &[Output], is: fn(&FromLeader) -> bool| {
             outputs.iter().position(|output| match output {
                 Output::Send {
-                    message: Message::FromLeader(message),
+                    packet: Packet::Zab(Message::FromLeader(message)),
                     ..
                 } => is(message),
                 _ => false,
@@ -93,7 +106,11 @@ impl World {
         match self.bug {
             Some(Bug::UpToDateEarly) => {
                 outputs.retain(|output| {
-                    let Output::Send { message, .. } = output else {
+                    let Output::Send {
+                        packet: Packet::Zab(message),
+                        ..
+                    } = output
+                    else {
                         return true;
                     };
                     *message != Message::FromLeader(FromLeader::UpToDate)
@@ -101,8 +118,8 @@ impl World {
                 if let Some(index) = position(&outputs, |message| matches!(message, FromLeader::NewLeader(_)))
                     && let Output::Send { link, .. } = outputs[index]
                 {
-                    let message = FromLeader::UpToDate.into();
-                    outputs.insert(index + 1, Output::Send { link, message });
+                    let packet = Packet::Zab(FromLeader::UpToDate.into());
+                    outputs.insert(index + 1, Output::Send { link, packet });
                 }
             }
             Some(Bug::HoleInDiff) => {
@@ -121,6 +138,20 @@ impl World {
                     let output = outputs.remove(end);
                     outputs.insert(diff + 1, output);
                 }
+            }
+            Some(Bug::RequestTwice) => {
+                let request = outputs.iter().find_map(|output| match output {
+                    Output::Send {
+                        link,
+                        packet: Packet::Zab(message @ Message::FromLearner(FromLearner::Request(_))),
+                    } => Some((*link, message.clone())),
+                    _ => None,
+                });
+                let again = request.filter(|_| self.now_ms.is_multiple_of(50));
+                outputs.extend(again.map(|(link, message)| Output::Send {
+                    link,
+                    packet: Packet::Zab(message),
+                }));
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! What must hold, checked as it happens: Z1 to Z10 of the notes on reliability.
+//! What must hold, checked as it happens: Z1 to Z11 of the notes on reliability.
 //!
 //! The checker sees everything: what every disk holds, what every server shows its clients. It keeps the one order in
 //! which transactions were decided, by whoever delivered each first; every server's states must be points of it.
@@ -33,13 +33,16 @@ pub fn mix(a: u64, b: u64) -> u64 {
     mixed ^ mixed >> 31
 }
 
-/// The number of the client operation that a transaction carries.
+/// What a transaction is told by: session, request, place, time.
 pub fn id_of(proposal: &Proposal) -> u64 {
-    u64::from_be_bytes(
-        proposal.txn[..8]
-            .try_into()
-            .expect("transactions begin with their number"),
-    )
+    let header = proposal
+        .txn
+        .first_chunk::<32>()
+        .expect("a transaction begins with its header");
+    let words = header
+        .chunks(8)
+        .map(|word| u64::from_be_bytes(word.try_into().expect("eight bytes")));
+    words.fold(0, mix)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Decided {
 /// Everything ever seen.
 pub struct Checker {
     voters: Vec<usize>,
-    proposed: BTreeMap<Zxid, u64>,
+    proposed: BTreeMap<Zxid, (u64, Proposal)>,
     decided: Vec<Decided>,
     /// States that were handed out before they were decided, by their chain: from which chain, by which transaction.
     reached: BTreeMap<u64, (u64, Decided)>,
@@ -69,7 +72,7 @@ pub struct Checker {
     first: BTreeMap<Epoch, Zxid>,
     promised: Vec<Epoch>,
     entered: Vec<Epoch>,
-    acknowledged: Zxid,
+    digests: BTreeMap<Zxid, u64>,
 }
 
 impl Checker {
@@ -83,7 +86,7 @@ impl Checker {
             first: BTreeMap::new(),
             promised: vec![Epoch(0); server_count],
             entered: vec![Epoch(0); server_count],
-            acknowledged: Zxid::ZERO,
+            digests: BTreeMap::new(),
         }
     }
 
@@ -104,8 +107,8 @@ impl Checker {
             Some(&server),
             "Z7: server {server} proposes {zxid}"
         );
-        let before = self.proposed.insert(zxid, id);
-        assert_eq!(before, None, "Z1: {zxid} is proposed twice");
+        let before = self.proposed.insert(zxid, (id, proposal.clone()));
+        assert!(before.is_none(), "Z1: {zxid} is proposed twice");
         let previous = Zxid(zxid.0 - 1);
         assert!(
             previous == epoch.zxid() || self.proposed.contains_key(&previous),
@@ -160,8 +163,8 @@ impl Checker {
     fn decide(&mut self, server: usize, next: Decided, images: &[&Image]) {
         let (zxid, id) = (next.zxid, next.id);
         assert_eq!(
-            self.proposed.get(&zxid),
-            Some(&id),
+            self.proposed.get(&zxid).map(|(id, _)| *id),
+            Some(id),
             "Z1: server {server} delivers {zxid}, which nobody proposed"
         );
         let last = self.decided.last().map_or(Zxid::ZERO, |last| last.zxid);
@@ -231,7 +234,7 @@ impl Checker {
             let id = self
                 .proposed
                 .get(&zxid)
-                .copied()
+                .map(|(id, _)| *id)
                 .expect("only what was proposed is acknowledged");
             assert!(
                 image.holds(zxid, id),
@@ -304,25 +307,15 @@ impl Checker {
         );
     }
 
-    /// A client asks: everything acknowledged so far must be before its answer.
-    pub fn asked(&self) -> Zxid {
-        self.acknowledged
+    /// Z11: the same zxid is the same state everywhere.
+    pub fn digests(&mut self, server: usize, zxid: Zxid, digest: u64) {
+        let known = *self.digests.entry(zxid).or_insert(digest);
+        assert_eq!(known, digest, "Z11: the state at {zxid} on server {server}");
     }
 
-    /// C2, C6: a client was told that its write is done.
-    pub fn answered(&mut self, asked: Zxid, zxid: Zxid, id: u64) {
-        assert!(zxid > asked, "C2: {zxid} was asked for after {asked} was acknowledged");
-        let found = self.decided.binary_search_by_key(&zxid, |decided| decided.zxid);
-        let index = found.unwrap_or_else(|_| panic!("C6: {zxid} is acknowledged and not decided"));
-        assert_eq!(self.decided[index].id, id, "C6: {zxid} is acknowledged");
-        self.acknowledged = self.acknowledged.max(zxid);
-    }
-
-    /// C16: no client operation was decided twice.
-    pub fn once(&self) {
-        let mut ids: Vec<u64> = self.decided.iter().map(|decided| decided.id).collect();
-        ids.sort_unstable();
-        let twice = ids.windows(2).find(|pair| pair[0] == pair[1]);
-        assert_eq!(twice, None, "C16: a write was decided twice");
+    /// Everything that was decided, in order.
+    pub fn decided(&self) -> Vec<Proposal> {
+        let proposal = |decided: &Decided| self.proposed[&decided.zxid].1.clone();
+        self.decided.iter().map(proposal).collect()
     }
 }

@@ -2,24 +2,30 @@
 //!
 //! Operations become durable in batches, log records many at a time, epoch files and snapshots one by one. A crash
 //! keeps what was durable and any beginning of what was on its way: the contract that the log engine keeps after its
-//! recovery (`storage/tests/log_crash.rs` proves that part).
+//! recovery (`storage/tests/log_crash.rs` proves that part). What a restart finds goes through the real recovery.
 
 use std::collections::VecDeque;
 
 use ringkeeper::base::{Epoch, Zxid};
-use ringkeeper::zab::{Mark, Proposal, Recovered, Store};
+use ringkeeper::replica::member::Store;
+use ringkeeper::replica::recover::Recovery;
+use ringkeeper::tree::{Tree, View};
+use ringkeeper::zab::{Mark, Proposal, Recovered};
+use storage::engine::Recover;
 
 use super::bug::Bug;
 use super::check::{Applied, id_of};
 use super::random::Random;
+use super::server::features;
 
 /// What a restart finds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Image {
     pub accepted: Epoch,
     pub current: Epoch,
-    /// The snapshot: the state at its zxid.
+    /// The snapshot: the state at its zxid, and what it is to clients.
     pub base: Applied,
+    state: Option<View>,
     /// The log behind it.
     pub log: Vec<Proposal>,
     /// False after the directory was lost, until a leader's state is in it.
@@ -32,6 +38,7 @@ impl Image {
             accepted: Epoch(0),
             current: Epoch(0),
             base: Applied::default(),
+            state: None,
             log: Vec::new(),
             trusted: true,
         }
@@ -49,21 +56,37 @@ impl Image {
         }
     }
 
-    pub fn recovered(&self) -> Recovered {
-        Recovered {
+    /// What a server makes of it, holding so many records back.
+    pub fn recovered(&self, held: usize) -> (Tree, Recovered) {
+        let mut recovery = Recovery::new(features(), 7).holding_back(held, 1 << 20);
+        if let Some(view) = &self.state {
+            let begun = recovery.begin_snapshot(view.totals().zxid, view.seed(), &view.meta());
+            begun.expect("a snapshot of ours");
+            for (key, value) in view.entries() {
+                recovery.entry(key, value).expect("its entries");
+            }
+            recovery.end_snapshot().expect("all of them");
+        }
+        for entry in &self.log {
+            let read = recovery.record(entry.zxid, &entry.txn);
+            read.unwrap_or_else(|why| panic!("Z11: {} does not go on from what is there: {why}", entry.zxid));
+        }
+        let (tree, base, entries) = recovery.finish_member();
+        let found = Recovered {
             accepted: self.accepted,
             current: self.current,
-            base: self.base.zxid,
-            entries: self.log.clone(),
+            base,
+            entries,
             trusted: self.trusted,
-        }
+        };
+        (tree, found)
     }
 
     /// Takes a snapshot of the state that clients see, and lets the log before it go.
-    pub fn snapshot(&mut self, applied: Applied) {
+    pub fn snapshot(&mut self, applied: Applied, view: View) {
         if applied.zxid > self.base.zxid && applied.zxid <= self.last() {
             self.log.retain(|entry| entry.zxid > applied.zxid);
-            self.base = applied;
+            (self.base, self.state) = (applied, Some(view));
         }
     }
 
@@ -77,8 +100,9 @@ impl Image {
                     self.log.pop();
                 }
             }
-            Store::Install(_) => {
+            Store::Install(_, view) => {
                 self.base = store.installed.expect("the stream came with the packet");
+                self.state = Some(view.clone());
                 self.log.clear();
                 self.trusted = true;
             }
@@ -91,7 +115,6 @@ impl Image {
 }
 
 /// An operation on its way.
-#[derive(Clone, Debug)]
 pub struct Stored {
     pub mark: Mark,
     pub what: Store,
@@ -107,7 +130,7 @@ pub struct Disk {
     /// How long syncs take, in ms.
     pub slow_ms: u64,
     /// With the bug of that name: what a received snapshot replaced, as long as it is not on the disk by chance.
-    replaced: Option<(Applied, Vec<Proposal>)>,
+    replaced: Option<Image>,
     bug: Option<Bug>,
 }
 
@@ -128,6 +151,23 @@ impl Disk {
         let mut image = self.image.clone();
         self.waiting.iter().for_each(|store| image.apply(store, self.bug));
         image
+    }
+
+    /// What the log will hold between two places.
+    pub fn between(&self, after: Zxid, through: Zxid) -> Vec<Proposal> {
+        let log = &self.image.log;
+        let from = log.partition_point(|entry| entry.zxid <= after);
+        let mut entries = log[from..].to_vec();
+        for store in &self.waiting {
+            match &store.what {
+                Store::Append(proposal) if proposal.zxid > after => entries.push(proposal.clone()),
+                Store::Truncate(zxid) => entries.retain(|entry| entry.zxid <= *zxid),
+                Store::Install(..) => entries.clear(),
+                _ => {}
+            }
+        }
+        entries.retain(|entry| entry.zxid <= through);
+        entries
     }
 
     pub fn submit(&mut self, store: Stored) {
@@ -152,8 +192,8 @@ impl Disk {
     pub fn synced(&mut self) -> Mark {
         let mut mark = Mark(0);
         for store in self.waiting.drain(..self.in_sync) {
-            if self.bug == Some(Bug::SnapshotNotSynced) && matches!(store.what, Store::Install(_)) {
-                self.replaced = Some((self.image.base, self.image.log.clone()));
+            if self.bug == Some(Bug::SnapshotNotSynced) && matches!(store.what, Store::Install(..)) {
+                self.replaced = Some(self.image.clone());
             }
             self.image.apply(&store, self.bug);
             mark = store.mark;
@@ -170,11 +210,11 @@ impl Disk {
         }
         self.waiting.clear();
         self.in_sync = 0;
-        if let Some((base, mut log)) = self.replaced.take()
+        if let Some(mut replaced) = self.replaced.take()
             && random.chance(50)
         {
-            log.append(&mut self.image.log);
-            (self.image.base, self.image.log) = (base, log);
+            replaced.log.append(&mut self.image.log);
+            (self.image.base, self.image.state, self.image.log) = (replaced.base, replaced.state, replaced.log);
         }
         match self.bug {
             Some(Bug::Amnesia) if random.chance(30) => self.image = Image::new(),

@@ -3,9 +3,11 @@
 //! Then everything heals, and the ensemble must find together within a bound: one leader, everybody in step with it,
 //! new writes through every server, all states equal (Z12).
 
-use ringkeeper::zab::{Input, Serving};
+use ringkeeper::replica::member::Input;
+use ringkeeper::tree::Totals;
+use ringkeeper::zab::Serving;
 
-use super::world::{Event, World};
+use super::world::{Event, TIMEOUT_TICKS, World};
 
 /// A fault, or its end.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +40,12 @@ impl World {
             self.resume(server);
             self.start(server);
         }
-        let (from_ms, before) = (self.now_ms, self.tally.acknowledged);
+        let (from_ms, before) = (self.now_ms, self.history.acknowledged_count);
         // A leader without followers and a learner without a leader give up after initLimit; half-open connections
         // of a power failure are noticed after syncLimit.
         let bound_ms = self.tick_ms * 60 + 10_000;
         let found = self.run(from_ms + bound_ms, |world| {
-            world.tally.acknowledged >= before + 10 && world.is_in_step()
+            world.history.acknowledged_count >= before + 10 && world.is_in_step()
         });
         assert!(
             found,
@@ -51,19 +53,25 @@ impl World {
             self.standing()
         );
         self.tally.converged_ms = self.now_ms - from_ms;
-        // Nobody asks any more: all states become equal.
-        self.clients.clear();
-        let quiet_ms = self.now_ms + self.tick_ms * 2;
+        // Nobody asks any more: sessions end when their time is over (C12), and all states become equal.
+        self.send_clients_home();
+        let quiet_ms = self.now_ms + self.tick_ms * (TIMEOUT_TICKS + 6);
         self.run(quiet_ms, |_| false);
         let states: Vec<_> = self.servers.iter().map(|host| host.applied).collect();
         assert!(
             states.iter().all(|state| *state == states[0]),
             "Z12: states differ at rest: {states:?}"
         );
+        for host in &self.servers {
+            let (totals, first) = (host.view().totals(), self.servers[0].view().totals());
+            let sums = |totals: &Totals| (totals.digest, totals.nodes, totals.ephemerals, totals.sessions);
+            assert_eq!(sums(totals), sums(first), "Z11: states differ at rest");
+            assert_eq!(totals.sessions, 0, "C12: a session lives on without its client");
+        }
     }
 
     fn is_in_step(&self) -> bool {
-        let mut epochs = self.servers.iter().map(|host| match host.serving() {
+        let mut epochs = self.servers.iter().map(|host| match host.serves {
             Serving::Nobody => None,
             Serving::AsLeader(epoch) | Serving::AsFollower(epoch) | Serving::AsObserver(epoch) => Some(epoch),
         });
@@ -71,12 +79,12 @@ impl World {
         let leaders = self
             .servers
             .iter()
-            .filter(|host| matches!(host.serving(), Serving::AsLeader(_)));
+            .filter(|host| matches!(host.serves, Serving::AsLeader(_)));
         first.is_some() && epochs.all(|epoch| epoch == first) && leaders.count() == 1
     }
 
     fn standing(&self) -> Vec<Serving> {
-        self.servers.iter().map(|host| host.serving()).collect()
+        self.servers.iter().map(|host| host.serves).collect()
     }
 
     fn heal(&mut self) {
@@ -132,7 +140,7 @@ impl World {
                 let links = self.network.of(victim);
                 if let Some(link) = links.get(self.random.below(links.len().max(1))) {
                     self.hang_up(*link, victim, true);
-                    self.feed(victim, Input::Closed(*link), None);
+                    self.feed(victim, Input::Closed(*link));
                 }
             }
             8 => {
@@ -166,7 +174,7 @@ impl World {
         let leader = self
             .servers
             .iter()
-            .position(|host| matches!(host.serving(), Serving::AsLeader(_)));
+            .position(|host| matches!(host.serves, Serving::AsLeader(_)));
         match leader {
             Some(leader) if self.random.chance(40) => leader,
             _ => self.random.below(self.servers.len()),

@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ringkeeper::zab::{Link, Message, Notification};
+use ringkeeper::replica::member::Packet;
+use ringkeeper::zab::{Link, Notification};
 
 use super::check::Applied;
 
 /// What travels on a connection.
 pub enum Parcel {
-    /// A message, and the state that follows a SNAP.
-    Message(Message, Option<Applied>),
+    /// A packet, and the state that follows a SNAP.
+    Packet(Packet, Option<Applied>),
     /// The other end closed.
     End,
 }

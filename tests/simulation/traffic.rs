@@ -3,11 +3,15 @@
 //! Every message is looked at when it leaves: what an acknowledgement or a promise says must be on the sender's disk.
 
 use ringkeeper::base::Zxid;
-use ringkeeper::zab::{FromLeader, FromLearner, Input, Link, Message, Notification, Serving};
+use ringkeeper::replica::member::{Input, Packet};
+use ringkeeper::tree::apache::{self, Building};
+use ringkeeper::tree::{Tree, View};
+use ringkeeper::zab::{FromLeader, FromLearner, Link, Message, Notification, Serving};
+use storage::apache::snapshot;
 
 use super::check::Applied;
 use super::network::{Life, Parcel};
-use super::server::id;
+use super::server::{Work, features, id};
 use super::world::{Event, World};
 
 /// A dial into a cut is given up after so long.
@@ -34,7 +38,7 @@ impl World {
             return;
         };
         if self.servers[to].is_up() {
-            self.feed(to, Input::Notified(id(from), notification), None);
+            self.feed(to, Input::Notified(id(from), notification));
         } else {
             let (life, delay) = (self.life(from), self.delay());
             self.at(delay, Event::Gone(life, to));
@@ -49,21 +53,24 @@ impl World {
             self.at(1, Event::NotConnected(from, to));
         } else {
             let link = self.network.connect(from, self.life(to));
-            self.feed(to, Input::Accepted(link), None);
-            self.feed(from.0, Input::Connected(id(to), link), None);
+            self.feed(to, Input::Accepted(link));
+            self.feed(from.0, Input::Connected(id(to), link));
         }
     }
 
-    pub fn send(&mut self, server: usize, link: Link, message: Message) {
+    pub fn send(&mut self, server: usize, link: Link, packet: Packet) {
         let Some(end) = self.network.end_of(link, server) else {
             return;
         };
-        self.leaves(server, link, &message);
-        let state = match message {
-            Message::FromLeader(FromLeader::Snap(zxid)) => Some(self.state_at(server, zxid)),
+        let state = match &packet {
+            Packet::Zab(message) => {
+                self.leaves(server, link, message);
+                None
+            }
+            Packet::Snap(zxid, _) => Some(self.state_at(server, *zxid)),
             _ => None,
         };
-        self.put(link, end, Parcel::Message(message, state));
+        self.put(link, end, Parcel::Packet(packet, state));
     }
 
     /// A message is about to leave: what it says must be true.
@@ -72,14 +79,16 @@ impl World {
         match message {
             Message::FromLearner(FromLearner::Ack(zxid)) => self.check.acknowledges(server, *zxid, image),
             Message::FromLearner(FromLearner::AckEpoch { .. }) => {
-                let accepted = self.servers[server].node.as_ref().expect("it runs").ledger().accepted();
+                let accepted = self.servers[server].member().node().ledger().accepted();
                 self.check.promises(server, accepted, image);
             }
             Message::FromLeader(FromLeader::Info(epoch)) => self.check.promises(server, *epoch, image),
             Message::FromLeader(FromLeader::NewLeader(epoch)) => {
-                let node = self.servers[server].node.as_ref().expect("it runs");
+                let node = self.servers[server].member().node();
                 if !matches!(node.serving(), Serving::AsLeader(_)) {
-                    self.check.begins(*epoch, node.ledger().last());
+                    let last = node.ledger().last();
+                    let first = self.state_at(server, last).zxid;
+                    self.check.begins(*epoch, first);
                 }
             }
             _ => {}
@@ -90,17 +99,17 @@ impl World {
     /// The state that a SNAP carries: what clients see, and, before there is a quorum, the log behind it.
     pub fn state_at(&mut self, server: usize, zxid: Zxid) -> Applied {
         let host = &self.servers[server];
-        let ledger = host.node.as_ref().expect("it runs").ledger();
         let mut state = host.applied;
-        let behind = ledger
-            .history()
-            .after(state.zxid)
-            .take_while(|entry| entry.zxid <= zxid);
-        for entry in behind {
+        for entry in &host.disk.between(state.zxid, zxid) {
             self.check.reaches(state, entry);
             state.apply(entry);
         }
-        assert_eq!(state.zxid, zxid, "the state of a SNAP");
+        // The zxid that an epoch begins with is no transaction's.
+        assert!(
+            state.zxid == zxid || zxid.counter() == 0,
+            "the state of a SNAP: {} is not {zxid}",
+            state.zxid
+        );
         state
     }
 
@@ -145,7 +154,7 @@ impl World {
         let receiver = connection.ends[1 - end];
         if !connection.open[1 - end] {
             // Sent to an end that is gone: the sender is told, once it can be.
-            if connection.open[end] && matches!(parcel, Parcel::Message(..)) && self.servers[receiver.0].is_up() {
+            if connection.open[end] && matches!(parcel, Parcel::Packet(..)) && self.servers[receiver.0].is_up() {
                 self.put(link, 1 - end, Parcel::End);
             }
             return;
@@ -156,16 +165,28 @@ impl World {
                 if connection.open == [false, false] {
                     self.network.connections.remove(&link);
                 }
-                self.feed(receiver.0, Input::Closed(link), None);
+                self.feed(receiver.0, Input::Closed(link));
             }
-            Parcel::Message(message, state) => {
-                let input = match message {
-                    Message::FromLeader(message) => Input::FromLeader(link, message),
-                    Message::FromLearner(message) => Input::FromLearner(link, self.learner_says(message)),
-                };
-                self.feed(receiver.0, input, state);
-            }
+            Parcel::Packet(packet, state) => self.arrived(receiver.0, link, packet, state),
         }
+    }
+
+    fn arrived(&mut self, server: usize, link: Link, packet: Packet, state: Option<Applied>) {
+        let input = match packet {
+            Packet::Zab(Message::FromLeader(message)) => Input::FromLeader(link, message),
+            Packet::Zab(Message::FromLearner(message)) => Input::FromLearner(link, self.learner_says(message)),
+            Packet::Snap(zxid, view) => {
+                let tree = through_a_stream(&view, zxid);
+                return self.work(server, Work::Input(Input::Snap(link, zxid, Box::new(tree)), state));
+            }
+            Packet::Ping(touched) => {
+                self.feed(server, Input::Touched(link, touched));
+                Input::FromLearner(link, FromLearner::Ping)
+            }
+            Packet::Revalidate(touch) => Input::Revalidate(link, touch),
+            Packet::Revalidated { session, valid } => Input::Revalidated { link, session, valid },
+        };
+        self.feed(server, input);
     }
 
     /// A server closes its end, or its machine does so for it.
@@ -207,4 +228,18 @@ impl World {
             }
         }
     }
+}
+
+/// As SNAP carries a state.
+fn through_a_stream(view: &View, zxid: Zxid) -> Tree {
+    let begin = |sessions| snapshot::Writer::stream(Vec::new(), sessions);
+    let writer = apache::write(view, begin, &mut |_| {}).expect("it goes into memory");
+    let bytes = writer.finish_stream().expect("it goes into memory");
+    let mut reader = snapshot::Reader::stream(&bytes[..]).expect("it was just written");
+    let mut building = Building::new(7, features());
+    building
+        .read(&mut reader, zxid, &mut |_| {})
+        .expect("it was just written");
+    reader.finish().expect("it was just written");
+    building.finish(zxid).expect("it is a tree").tree
 }

@@ -1,27 +1,33 @@
 //! The ensemble, its network and its clients in one queue of events: virtual time, one thread, one seed.
 //!
 //! An event is handled completely before the next, and everything that is random comes from the seed's generator, so
-//! a seed is a history. Every input and output goes into a hash, which is the same whenever the seed is run again.
+//! a seed is a history. Everything that members say, and that clients hear, goes into a hash, which is the same whenever
+//! the seed is run again.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hash::{Hash, Hasher};
 
-use bytes::Bytes;
-use ringkeeper::base::Zxid;
-use ringkeeper::zab::{Event as Told, How, Input, Link, Mark, Node, Output, Proposal, Serving, Store, Why};
+use ringkeeper::replica::member::{Input, Member, Output, Packet, Store};
+use ringkeeper::replica::{Now, Published};
+use ringkeeper::zab::{Event as Said, How, Link, Mark, Serving, Why};
 
 use super::bug::Bug;
-use super::check::{Applied, Checker, mix};
-use super::client::Client;
+use super::check::{Checker, mix};
+use super::client::{Channel, Client};
+use super::core::{Core, ToClient, ToServer};
 use super::disk::{Image, Stored};
 use super::faults::Fault;
+use super::history::History;
 use super::network::{Life, Network};
 use super::random::Random;
-use super::server::{Server, id, place, settings};
+use super::server::{Server, Work, id, place, settings};
 
 /// A server takes a snapshot of its own each time it has delivered so many transactions.
 const SNAPSHOT_EVERY: usize = 60;
+
+/// The longest session timeout, in ticks.
+pub const TIMEOUT_TICKS: u64 = 12;
 
 /// Something that will happen.
 pub enum Event {
@@ -34,7 +40,12 @@ pub enum Event {
     Pump(Link, usize),
     Fault(Fault),
     Ask(usize),
-    Answer(usize, u64, Zxid),
+    /// A client's word arrives.
+    Said(u32, ToServer),
+    /// A server's word to a client arrives.
+    Told(u32, ToClient),
+    /// A turn that was left open ends.
+    Turn(Life),
 }
 
 struct Due(u64, u64, Event);
@@ -69,6 +80,10 @@ pub struct Tally {
     pub truncs: usize,
     pub diffs: usize,
     pub crashes: usize,
+    pub reads: usize,
+    pub events: usize,
+    pub sessions_expired: usize,
+    pub moved: usize,
     pub converged_ms: u64,
 }
 
@@ -83,6 +98,9 @@ pub struct World {
     pub check: Checker,
     pub random: Random,
     pub clients: Vec<Client>,
+    pub channels: BTreeMap<u32, Channel>,
+    pub channel_count: u32,
+    pub history: History,
     /// A client's pause, in ms.
     pub think_ms: usize,
     pub tally: Tally,
@@ -139,7 +157,10 @@ impl World {
             tick_ms,
             network: Network::new(server_count),
             check: Checker::new((0..voter_count).collect(), server_count),
-            clients: (0..3).map(|_| Client::default()).collect(),
+            clients: Vec::new(),
+            channels: BTreeMap::new(),
+            channel_count: 0,
+            history: History::default(),
             think_ms: random.of(&[100, 300, 600]),
             random,
             tally: Tally::default(),
@@ -151,7 +172,9 @@ impl World {
         for server in 0..server_count {
             world.start(server);
         }
-        for client in 0..world.clients.len() {
+        for client in 0..3 {
+            let timeout_ms = tick_ms as i32 * world.random.of(&[5, 8, TIMEOUT_TICKS as i32]);
+            world.clients.push(Client::new(timeout_ms));
             world.at(1 + client as u64, Event::Ask(client));
         }
         world
@@ -183,7 +206,11 @@ impl World {
 
     /// What the run amounts to.
     pub fn finish(mut self) -> Tally {
-        self.check.once();
+        let decided = self.check.decided();
+        self.history.judge(&decided);
+        self.tally.acknowledged = self.history.acknowledged_count;
+        (self.tally.reads, self.tally.events) = (self.history.reads, self.history.events);
+        (self.tally.sessions_expired, self.tally.moved) = (self.history.expired, self.history.moved);
         self.tally.trace = self.hash.finish();
         self.tally.virtual_ms = self.now_ms;
         self.tally.decided = self.check.decided_count();
@@ -208,20 +235,32 @@ impl World {
             Event::Wake(life) if self.lives(life) => {
                 let server = &mut self.servers[life.0];
                 server.wake_ms = u64::MAX;
-                self.feed(life.0, Input::Tick, None);
+                self.feed(life.0, Input::Tick);
             }
             Event::Synced(life) if self.lives(life) => self.synced(life.0),
             Event::Mail(from, to) => self.mail(from, to),
-            Event::Gone(life, about) if self.lives(life) => self.feed(life.0, Input::Gone(id(about)), None),
+            Event::Gone(life, about) if self.lives(life) => self.feed(life.0, Input::Gone(id(about))),
             Event::Dial(life, to) if self.lives(life) => self.dial(life, to),
-            Event::NotConnected(life, to) if self.lives(life) => self.feed(life.0, Input::NotConnected(id(to)), None),
+            Event::NotConnected(life, to) if self.lives(life) => self.feed(life.0, Input::NotConnected(id(to))),
             Event::Pump(link, end) => self.pump(link, end),
             Event::Fault(fault) => self.fault(fault),
-            Event::Ask(client) if client < self.clients.len() => self.ask(client),
-            Event::Answer(client, operation, zxid) if client < self.clients.len() => {
-                self.answer(client, operation, zxid)
-            }
+            Event::Ask(client) => self.ask(client),
+            Event::Said(id, said) => self.arrives(id, said),
+            Event::Told(id, said) => self.hears(id, said),
+            Event::Turn(life) if self.lives(life) => self.work(life.0, Work::Turn),
             _ => {}
+        }
+    }
+
+    /// Something goes into the trace.
+    pub fn note(&mut self, what: &impl Hash) {
+        what.hash(&mut self.hash);
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            ms: self.now_ms,
+            wall_ms: 1_700_000_000_000 + self.now_ms as i64,
         }
     }
 
@@ -229,33 +268,42 @@ impl World {
 
     /// Starts a server with what its disk holds.
     pub fn start(&mut self, server: usize) {
-        let settings = settings(server, self.voter_count, self.tick_ms, self.bug);
-        let host = &mut self.servers[server];
-        if host.is_up() {
+        if self.servers[server].is_up() {
             return;
         }
+        let settings = settings(server, self.voter_count, self.tick_ms, self.bug);
+        let held = 10 + self.random.below(50);
+        let (now, host) = (self.now(), &mut self.servers[server]);
         self.check.recovers(server, &host.disk.image);
         host.life += 1;
         host.told = Mark(0);
+        let (tree, found) = host.disk.image.recovered(held);
         host.applied = host.disk.image.base;
-        let (node, outputs) = Node::start(settings, host.disk.image.recovered(), self.now_ms)
-            .unwrap_or_else(|error| panic!("server {server} cannot start: {error}"));
-        host.node = Some(node);
-        self.obey(server, outputs, &mut VecDeque::new());
+        for entry in host.disk.between(host.applied.zxid, found.base) {
+            self.check.reaches(host.applied, &entry);
+            host.applied.apply(&entry);
+        }
+        let member = Member::start(settings, tree, found, now);
+        let member = member.unwrap_or_else(|error| panic!("server {server} cannot start: {error}"));
+        host.core = Some(Core::new(member.view(), self.bug));
+        host.member = Some(member);
+        self.end_turn(server, &mut VecDeque::new());
         self.order_wake(server);
     }
 
-    /// Kills a server; its peers learn of it, unless power failed.
+    /// Kills a server; its peers and clients learn of it, unless power failed.
     pub fn crash(&mut self, server: usize, tells: bool) {
         if !self.servers[server].is_up() {
             return;
         }
         self.tally.crashes += 1;
+        let life = self.life(server);
         self.servers[server].stop();
         self.servers[server].disk.crash(&mut self.random);
         for link in self.network.of(server) {
             self.hang_up(link, server, tells);
         }
+        self.drop_channels(life, tells);
         self.network.mail[server].fill(None);
     }
 
@@ -265,52 +313,87 @@ impl World {
 
     pub fn resume(&mut self, server: usize) {
         self.servers[server].paused = false;
-        while let Some((input, state)) = self.servers[server].backlog.pop_front() {
-            self.feed(server, input, state);
+        while let Some(work) = self.servers[server].backlog.pop_front() {
+            self.work(server, work);
         }
     }
 
-    /// Hands an input to a core, and does what it says.
-    pub fn feed(&mut self, server: usize, input: Input, state: Option<Applied>) {
+    /// Hands an input to a member, and does what it says.
+    pub fn feed(&mut self, server: usize, input: Input) {
+        self.work(server, Work::Input(input, None));
+    }
+
+    /// A server has something to do. Now and then its turn stays open for a moment, and more comes into it.
+    pub fn work(&mut self, server: usize, work: Work) {
         let host = &mut self.servers[server];
         if host.paused {
-            host.backlog.push_back((input, state));
+            host.backlog.push_back(work);
             return;
         }
-        host.received = state;
-        let mut inputs = VecDeque::from([input]);
+        let mut inputs = VecDeque::new();
+        let from_client = matches!(work, Work::Client(..));
+        match work {
+            Work::Input(input, state) => {
+                host.received = state.or(host.received.take());
+                inputs.push_back(input);
+            }
+            Work::Client(id, said) => {
+                let (now_ms, mut told) = (self.now_ms, Vec::new());
+                let Some(core) = &mut host.core else { return };
+                inputs.extend(core.hear(id, said, now_ms, &mut told));
+                self.tell(server, told);
+            }
+            Work::Turn => {}
+        }
         while let Some(input) = inputs.pop_front() {
-            let Some(node) = &mut self.servers[server].node else {
+            let now = self.now();
+            let Some(member) = &mut self.servers[server].member else {
                 return;
             };
-            (server, &input).hash(&mut self.hash);
-            if self.loud {
-                println!("{:>8} {} ← {input:?}", self.now_ms, server + 1);
-            }
             self.tally.steps += 1;
-            let outputs = node.step(input, self.now_ms);
-            self.obey(server, outputs, &mut inputs);
+            member.step(input, now);
+            if from_client && inputs.is_empty() && !self.servers[server].in_turn && self.random.chance(30) {
+                self.servers[server].in_turn = true;
+                let life = self.life(server);
+                return self.at(1, Event::Turn(life));
+            }
+            self.end_turn(server, &mut inputs);
+        }
+        self.end_turn(server, &mut inputs);
+        if !inputs.is_empty() {
+            inputs.into_iter().for_each(|input| self.feed(server, input));
         }
         self.order_wake(server);
     }
 
     fn order_wake(&mut self, server: usize) {
         let life = self.life(server);
+        let now_ms = self.now_ms;
         let host = &mut self.servers[server];
-        let deadline_ms = host.node.as_ref().expect("it runs").deadline_ms();
+        let Some(member) = &host.member else { return };
+        let deadline_ms = member.deadline_ms(now_ms);
         if deadline_ms < host.wake_ms {
             host.wake_ms = deadline_ms;
             self.at(deadline_ms.saturating_sub(self.now_ms), Event::Wake(life));
         }
     }
 
+    fn end_turn(&mut self, server: usize, inputs: &mut VecDeque<Input>) {
+        let host = &mut self.servers[server];
+        host.in_turn = false;
+        let Some(member) = &mut host.member else { return };
+        let outputs = member.take();
+        self.obey(server, outputs, inputs);
+        self.servers[server].received = None;
+        if let Some(member) = &mut self.servers[server].member {
+            member.reclaim(64);
+        }
+    }
+
     fn obey(&mut self, server: usize, outputs: Vec<Output>, inputs: &mut VecDeque<Input>) {
-        outputs.hash(&mut self.hash);
         let mut outputs = VecDeque::from(self.twist(outputs));
         while let Some(output) = outputs.pop_front() {
-            if self.loud && !matches!(output, Output::Notify { .. }) {
-                println!("{:>8} {} → {output:?}", self.now_ms, server + 1);
-            }
+            self.trace(server, &output);
             match output {
                 Output::Notify { to, notification } => self.post(server, place(to), notification),
                 Output::Connect(to) => {
@@ -318,29 +401,110 @@ impl World {
                     self.at(delay, Event::Dial(life, place(to)));
                 }
                 Output::Close(link) => self.hang_up(link, server, true),
-                Output::Send { link, message } => self.send(server, link, message),
+                Output::Send { link, packet } => self.send(server, link, packet),
                 Output::Store { mark, store } => self.store(server, mark, store, inputs),
-                Output::Deliver(proposal) => self.deliver(server, &proposal),
-                Output::Serving(serving) => self.serve(server, serving),
-                Output::Request { request, .. } => self.propose(server, request, inputs),
-                Output::Synced => {}
-                Output::Event(told) => self.told(told),
+                Output::Serving(serving) => self.serve(server, serving, inputs),
+                Output::Published(published) => self.publish(server, published),
+                Output::Replaced(view) => {
+                    self.check.digests(server, view.totals().zxid, view.totals().digest);
+                    self.servers[server].core().view = view;
+                }
+                Output::Answer(answered) => {
+                    let mut told = Vec::new();
+                    self.servers[server].core().tell_alone(answered, &mut told);
+                    self.tell(server, told);
+                }
+                Output::Attached {
+                    origin,
+                    session,
+                    accepted,
+                    ..
+                } => {
+                    let (now_ms, mut told) = (self.now_ms, Vec::new());
+                    let core = self.servers[server].core();
+                    core.attached(origin.connection, session, accepted, now_ms, &mut told);
+                    self.tell(server, told);
+                }
+                Output::Displace(origin) => {
+                    let mut told = Vec::new();
+                    inputs.extend(self.servers[server].core().end(origin.connection, &mut told));
+                    self.tell(server, told);
+                }
+                Output::Event(said) => self.said(said),
+                Output::Unreadable { why, .. } => panic!("server {server} cannot read: {why}"),
+                Output::Mismatch { zxid, here, there } => {
+                    panic!("Z11: server {server} has {here:x} at 0x{zxid:x}, its author had {there:x}")
+                }
             }
         }
     }
 
-    fn told(&mut self, told: Told) {
-        match told {
-            Told::Synchronising { how: How::Snap, .. } => self.tally.snaps += 1,
-            Told::Synchronising { how: How::Trunc(_), .. } => self.tally.truncs += 1,
-            Told::Synchronising { how: How::Diff, .. } => self.tally.diffs += 1,
-            Told::Looking {
+    fn trace(&mut self, server: usize, output: &Output) {
+        let now_ms = self.now_ms;
+        let told = match output {
+            Output::Notify { to, notification } => format!("{to} {notification:?}"),
+            Output::Send {
+                link,
+                packet: Packet::Zab(message),
+            } => {
+                (now_ms, server, link, message).hash(&mut self.hash);
+                if !self.loud {
+                    return;
+                }
+                format!("{link:?} {message:?}")
+            }
+            Output::Send { link, packet } => match packet {
+                Packet::Snap(zxid, view) => format!("{link:?} SNAP {zxid} {:?}", view.totals()),
+                Packet::Ping(touched) => format!("{link:?} PING {touched:?}"),
+                Packet::Revalidate(touch) => format!("{link:?} REVALIDATE {touch:?}"),
+                Packet::Revalidated { session, valid } => format!("{link:?} REVALIDATE 0x{session:x} {valid}"),
+                Packet::Zab(_) => unreachable!("taken above"),
+            },
+            Output::Store { mark, store } => match store {
+                Store::Append(proposal) => format!("{mark:?} append {}", proposal.zxid),
+                Store::Truncate(zxid) => format!("{mark:?} truncate {zxid}"),
+                Store::Install(zxid, _) => format!("{mark:?} install {zxid}"),
+                Store::AcceptedEpoch(epoch) => format!("{mark:?} accepted {epoch}"),
+                Store::CurrentEpoch(epoch) => format!("{mark:?} current {epoch}"),
+            },
+            Output::Published(published) => {
+                let totals = &published.version.totals;
+                format!("published {totals:?} {} {:?}", published.fired.len(), published.answers)
+            }
+            Output::Replaced(view) => format!("replaced {:?}", view.totals()),
+            Output::Connect(to) => format!("connect {to}"),
+            Output::Close(link) => format!("close {link:?}"),
+            Output::Serving(serving) => format!("{serving:?}"),
+            Output::Answer(answered) => format!("{answered:?}"),
+            Output::Attached {
+                origin,
+                session,
+                accepted,
+                ..
+            } => format!("{origin:?} 0x{session:x} {accepted}"),
+            Output::Displace(origin) => format!("displace {origin:?}"),
+            Output::Event(said) => said.to_string(),
+            Output::Unreadable { why, .. } => why.clone(),
+            Output::Mismatch { zxid, .. } => format!("mismatch {zxid}"),
+        };
+        (now_ms, server, &told).hash(&mut self.hash);
+        if self.loud && !matches!(output, Output::Notify { .. }) {
+            println!("{now_ms:>8} {} {told}", server + 1);
+        }
+    }
+
+    fn said(&mut self, said: Said) {
+        match said {
+            Said::Synchronising { how: How::Snap, .. } => self.tally.snaps += 1,
+            Said::Synchronising { how: How::Trunc(_), .. } => self.tally.truncs += 1,
+            Said::Synchronising { how: How::Diff, .. } => self.tally.diffs += 1,
+            Said::Looking {
                 why: why @ (Why::Gap { .. } | Why::Protocol(_)),
                 ..
             } => {
                 panic!("T-03: a leader's stream was refused: {why}")
             }
-            Told::Dropped { why, .. }
+            Said::Dropped { why, .. }
                 if why.contains("turn") || why.contains("acknowledge") && !why.contains("too long") =>
             {
                 panic!("T-06: a learner was refused: {why}")
@@ -349,74 +513,87 @@ impl World {
         }
     }
 
-    fn serve(&mut self, server: usize, serving: Serving) {
+    fn serve(&mut self, server: usize, serving: Serving, inputs: &mut VecDeque<Input>) {
+        self.servers[server].serves = serving;
         let applied = self.servers[server].applied;
         match serving {
-            Serving::Nobody => self.servers[server].asked.clear(),
+            Serving::Nobody => {
+                let mut told = Vec::new();
+                inputs.extend(self.servers[server].core().end_all(&mut told));
+                self.tell(server, told);
+            }
             Serving::AsLeader(epoch) => {
                 let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
                 self.check.leads(server, epoch, applied, &images);
             }
             Serving::AsFollower(_) | Serving::AsObserver(_) => self.check.shows(server, applied),
         }
+        // A word of a connection that was closed with the last leader comes late.
+        if let (true, Some(stale)) = (self.random.chance(30), self.servers[server].core().stale.take()) {
+            inputs.push_back(Input::Write(stale));
+        }
     }
 
-    fn deliver(&mut self, server: usize, proposal: &Proposal) {
+    /// Transactions become visible, in one version.
+    fn publish(&mut self, server: usize, published: Published) {
+        let totals = published.version.totals;
         let host = &mut self.servers[server];
-        let before = host.applied;
-        host.applied.apply(proposal);
-        host.delivered_count += 1;
+        let entries = host.disk.between(host.applied.zxid, totals.zxid);
+        for proposal in &entries {
+            let host = &mut self.servers[server];
+            let before = host.applied;
+            host.applied.apply(proposal);
+            host.delivered_count += 1;
+            let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
+            self.check.delivers(server, before, proposal, &images);
+        }
+        let host = &mut self.servers[server];
         let applied = host.applied;
-        let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
-        self.check.delivers(server, before, proposal, &images);
-        let host = &mut self.servers[server];
-        if host.delivered_count.is_multiple_of(SNAPSHOT_EVERY) {
-            host.disk.image.snapshot(applied);
+        assert!(
+            applied.zxid == totals.zxid || totals.zxid.counter() == 0,
+            "Z1: server {server} shows {} and has {}",
+            totals.zxid,
+            applied.zxid
+        );
+        self.check.digests(server, totals.zxid, totals.digest);
+        let mut told = Vec::new();
+        host.core().publish(published, &mut told);
+        if !entries.is_empty()
+            && host.delivered_count / SNAPSHOT_EVERY != (host.delivered_count - entries.len()) / SNAPSHOT_EVERY
+        {
+            let view = host.view().clone();
+            host.disk.image.snapshot(applied, view);
         }
-        let operation = super::check::id_of(proposal);
-        if let Some(client) = host.asked.remove(&operation) {
-            let delay = self.delay();
-            self.at(delay, Event::Answer(client, operation, proposal.zxid));
-        }
-    }
-
-    pub fn propose(&mut self, server: usize, txn: Bytes, inputs: &mut VecDeque<Input>) {
-        let host = &self.servers[server];
-        let Serving::AsLeader(epoch) = host.serving() else {
-            return;
-        };
-        // Several requests of one step are numbered before the first of them is proposed.
-        let waiting = inputs
-            .iter()
-            .filter(|input| matches!(input, Input::Propose(..)))
-            .count() as u64;
-        let last = host.node.as_ref().expect("it runs").ledger().last().max(epoch.zxid());
-        let zxid = Zxid(last.0 + 1 + waiting);
-        let proposal = Proposal { zxid, txn };
-        self.check.proposes(server, epoch, &proposal);
-        inputs.push_back(Input::Propose(zxid, proposal.txn));
+        self.tell(server, told);
     }
 
     // Disks.
 
     fn store(&mut self, server: usize, mark: Mark, what: Store, inputs: &mut VecDeque<Input>) {
-        if let Store::Truncate(keeps) | Store::Install(keeps) = what {
+        if let Store::Truncate(keeps) | Store::Install(keeps, _) = what {
             let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
             let to_be = self.servers[server].disk.to_be();
             self.check.removes(server, keeps, &to_be, &images);
         }
         let host = &mut self.servers[server];
-        let installed = matches!(what, Store::Install(_)).then(|| host.received.expect("a state came with SNAP"));
+        let installed = matches!(what, Store::Install(..)).then(|| host.received.expect("a state came with SNAP"));
         if let Some(installed) = installed {
             host.applied = installed;
         }
-        let leads = matches!(host.serving(), Serving::AsLeader(_));
+        let leads = match host.serves {
+            Serving::AsLeader(epoch) => Some(epoch),
+            _ => None,
+        };
+        if let (Some(epoch), Store::Append(proposal)) = (leads, &what) {
+            self.check.proposes(server, epoch, proposal);
+        }
         let lies = match (self.bug, &what) {
-            (Some(Bug::AckBeforeDurable), Store::Append(_)) => !leads,
-            (Some(Bug::SelfAckBeforeDurable), Store::Append(_)) => leads,
+            (Some(Bug::AckBeforeDurable), Store::Append(_)) => leads.is_none(),
+            (Some(Bug::SelfAckBeforeDurable), Store::Append(_)) => leads.is_some(),
             (Some(Bug::NewLeaderAckBeforeDurable), Store::CurrentEpoch(_)) => true,
             _ => false,
         };
+        let host = &mut self.servers[server];
         host.disk.submit(Stored { mark, what, installed });
         if lies {
             host.told = mark;
@@ -439,7 +616,7 @@ impl World {
         let host = &mut self.servers[server];
         if mark > host.told {
             host.told = mark;
-            self.feed(server, Input::Durable(mark), None);
+            self.feed(server, Input::Durable(mark));
         }
     }
 }

@@ -479,3 +479,26 @@ fn wrong_words_are_refused() {
         assert!(!output.status.success() && said.contains(hint), "{words}: {said}");
     }
 }
+
+/// Two numbers of pinned cores, the same load on each.
+#[test]
+fn more_cores_are_measured_in_turn() {
+    let output = zk_bench("scale --cores 1,2 --rounds 1 --duration 1 --warm-up 0.3 --nodes 50 --connections 8 --json");
+    let value: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let columns = value["columns"].as_array().expect("columns");
+    assert_eq!(columns.len(), 2);
+    for (column, cores) in columns.iter().zip([1.0, 2.0]) {
+        let first = |name: &str| column[name][0].as_f64().expect("a figure");
+        assert_eq!(column["cores"].as_f64(), Some(cores));
+        assert!(
+            first("operations_per_second") > 100.0 && first("cpu_us_per_operation") > 0.0,
+            "{column}"
+        );
+        // Loops that are pinned keep no more processors busy than they are; helpers do next to nothing beside reads.
+        assert!(first("processors") < cores + 0.3, "{column}");
+    }
+    assert!(
+        value["load"].as_str().is_some_and(|load| load.contains("get")),
+        "{value}"
+    );
+}

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::super::desk::Now;
 use super::super::input::{Answer, Answered, Origin, WriteRequest};
-use super::super::role::{CREATE_SESSION, Decoded};
+use super::super::role::{CREATE_SESSION, Decoded, is_moved};
 use super::super::session::Heart;
 use super::{Member, Output, Packet, request};
 use crate::wire::quorum::Touch;
@@ -225,6 +225,10 @@ impl Member {
             return self.attached(origin, session, timeout_ms, accepted);
         }
         if let Some(link) = self.node.uplink() {
+            // From here on its old connection's words are late: they must not come to the leader behind the question.
+            if let Some(left) = self.learning.local.remove(&session) {
+                self.outputs.push(Output::Displace(left.origin));
+            }
             let asked = Asked {
                 origin,
                 timeout_ms,
@@ -272,7 +276,8 @@ impl Member {
                 heart,
             };
             let left = self.learning.local.insert(session, local);
-            if let Some(left) = left.filter(|left| left.origin != origin) {
+            // Two connections asked for it, one behind the other.
+            if let Some(left) = left {
                 self.outputs.push(Output::Displace(left.origin));
             }
         }
@@ -350,10 +355,4 @@ impl Learning {
             What::Close | What::Write => Answer::Reply { xid, reply },
         }
     }
-}
-
-/// The session is on another server: its connection here ends, or the client would follow both.
-fn is_moved(reply: &WriteReply) -> bool {
-    use crate::wire::error::ErrorCode;
-    matches!(reply, WriteReply::Error(ErrorCode::SessionMoved))
 }

@@ -19,9 +19,6 @@ mod input;
 mod learning;
 mod request;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -58,6 +55,8 @@ pub struct Member {
     serving: Serving,
     /// As a leader: everything up to here is decided.
     decided: Zxid,
+    /// As a leader: sessions opened or closed by transactions that nobody sees yet.
+    turned: VecDeque<(Zxid, i64)>,
     learning: Learning,
     config: String,
     /// A leader's state, while its SNAP is being handled.
@@ -94,6 +93,7 @@ impl Member {
             desk: Replica::without_sessions(tree, settings.desk, now),
             serving: Serving::Nobody,
             decided: Zxid::ZERO,
+            turned: VecDeque::new(),
             learning: Learning::default(),
             config: settings.config,
             received: None,
@@ -371,7 +371,8 @@ impl Member {
         let behind = ledger.history().after(ledger.shown());
         let behind: Vec<Decoded> = behind.map(take_apart).collect();
         let delivered = ledger.delivered().0 as i64;
-        self.desk.give_up(behind.iter().map(|(header, ..)| header.session), now);
+        self.desk
+            .give_up(self.turned.drain(..).map(|(_, session)| session), now);
         for decoded in behind.iter().take_while(|(header, ..)| header.zxid <= delivered) {
             self.apply(decoded, now);
         }
@@ -394,7 +395,9 @@ impl Member {
             shown = true;
         }
         if shown {
-            self.node.show(self.desk.last_published());
+            let shown = self.desk.last_published();
+            while self.turned.pop_front_if(|(zxid, _)| *zxid <= shown).is_some() {}
+            self.node.show(shown);
         }
     }
 
@@ -402,6 +405,8 @@ impl Member {
 
     /// Hands to agreement what the desk prepared, as long as this server leads.
     fn propose(&mut self, prepared: Prepared, now: Now) {
+        let turned = prepared.0.iter().filter_map(|(zxid, txn)| Some((*zxid, turned(txn)?)));
+        self.turned.extend(turned);
         for (zxid, txn) in prepared.0 {
             if self.leads() {
                 self.feed(zab::Input::Propose(zxid, txn), now);
@@ -448,7 +453,16 @@ impl Member {
     }
 }
 
+/// The session that a transaction opens or closes.
+fn turned(txn: &[u8]) -> Option<i64> {
+    let (session, kind) = (txn.first_chunk::<8>()?, txn.get(28..)?.first_chunk::<4>()?);
+    matches!(i32::from_be_bytes(*kind), -10 | -11).then(|| i64::from_be_bytes(*session))
+}
+
 /// A transaction that was found to be whole when it came in.
 fn take_apart(proposal: &Proposal) -> Decoded {
     decode(proposal.zxid, &proposal.txn).unwrap_or_else(|why| panic!("{}: {why}", proposal.zxid))
 }
+
+#[cfg(test)]
+mod tests;

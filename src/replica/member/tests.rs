@@ -14,6 +14,7 @@ use crate::replica::reap::ReapSettings;
 use crate::replica::session::Heart;
 use crate::tree::Features;
 use crate::tree::apache::{self, Building};
+use crate::tree::key::Kind;
 use crate::wire::error::ErrorCode;
 use crate::wire::jute::Writer;
 use crate::wire::reply::WriteReply;
@@ -79,6 +80,9 @@ struct Net {
     queue: VecDeque<(usize, Input)>,
     cut: BTreeSet<usize>,
     now_ms: u64,
+    /// Of connections whose clients are there as long as that is said.
+    hearts: Vec<Heart>,
+    clients_live: bool,
 }
 
 fn origin(connection: u32) -> Origin {
@@ -124,6 +128,8 @@ impl Net {
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
             now_ms: 1000,
+            hearts: Vec::new(),
+            clients_live: true,
         };
         for _ in 0..voters + observers {
             let mut tree = Tree::new(7, features());
@@ -200,6 +206,9 @@ impl Net {
         for _ in 0..ms / 10 {
             self.now_ms += 10;
             let now = self.now();
+            if self.clients_live {
+                self.hearts.iter().for_each(|heart| heart.beat(now.ms));
+            }
             for server in 0..self.hosts.len() {
                 let due = |member: &Member| member.deadline_ms(now.ms) <= now.ms;
                 if self.hosts[server].member.as_ref().is_some_and(due) {
@@ -335,11 +344,17 @@ impl Net {
 
     // Clients.
 
+    fn heart(&mut self) -> Heart {
+        let heart = Heart::default();
+        self.hearts.push(heart.clone());
+        heart
+    }
+
     fn open(&mut self, server: usize, connection: u32) -> i64 {
         let input = Input::Open {
             origin: origin(connection),
             timeout_ms: 1000,
-            heart: Heart::default(),
+            heart: self.heart(),
         };
         self.step(server, input);
         self.run();
@@ -354,7 +369,7 @@ impl Net {
             origin: origin(connection),
             session,
             timeout_ms: 1000,
-            heart: Heart::default(),
+            heart: self.heart(),
         };
         self.step(server, input);
         self.run();
@@ -390,16 +405,24 @@ impl Net {
     fn agree(&self) {
         let up = self.hosts.iter().filter(|host| host.member.is_some());
         let seen: Vec<_> = up.map(|host| (host.view.totals().digest, seen(&host.view))).collect();
-        for other in &seen {
-            assert_eq!(*other, seen[0], "all show the same");
-        }
+        assert!(seen.iter().all(|other| *other == seen[0]), "all show the same");
         assert!(self.hosts.iter().all(|host| host.mismatches == 0), "no digest differs");
     }
 }
 
 /// Everything that a view shows, but what each server has from its own configuration.
 fn seen(view: &View) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let entries = view.entries().map(|(key, value)| (key.to_vec(), value.to_vec()));
+    let entry = |(key, value): (&[u8], &[u8])| {
+        let mut value = value.to_vec();
+        if Kind::of(key[0]) == Some(Kind::Children) {
+            // In the order in which they came, which a snapshot does not tell.
+            let mut names: Vec<&[u8]> = crate::tree::set::names(&value).collect();
+            names.sort_unstable();
+            value = names.concat();
+        }
+        (key.to_vec(), value)
+    };
+    let entries = view.entries().map(entry);
     entries
         .filter(|(key, _)| !key.ends_with(b"/zookeeper/config"))
         .collect()
@@ -653,6 +676,7 @@ fn a_session_lives_as_long_as_its_client_is_heard_of() {
 fn a_new_leader_gives_every_session_its_full_time() {
     let mut net = Net::new(3, 0);
     let (leader, follower) = (net.leader(), net.follower());
+    net.clients_live = false;
     let session = net.open(follower, 1);
     net.wait(800);
     net.kill(leader);

@@ -57,6 +57,7 @@ pub struct Admin {
 
 /// Serves for ever.
 pub fn run(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<()> {
+    crate::io::processor::unpin();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(listener, shared))
 }

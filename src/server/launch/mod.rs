@@ -18,6 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::io::allow_huge_pages;
+
 use check::CheckArguments;
 use salvage::SalvageArguments;
 
@@ -118,6 +120,8 @@ enum Word {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    // Before anything is allocated that would lie in one; a tree that grows large gets them (`start::mind_pages`).
+    allow_huge_pages(false);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // Of a check, 2 would be a verdict.

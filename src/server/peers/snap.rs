@@ -132,7 +132,11 @@ pub async fn read(
             biased;
             result = &mut built => break result.map_err(gone)??,
             read = reader.read_buf(&mut next) => match read {
-                Ok(0) => return Err("the leader hung up within a snapshot".into()),
+                // It may have said everything before it hung up.
+                Ok(0) => {
+                    drop(chunks);
+                    break (&mut built).await.map_err(gone)??;
+                }
                 Ok(_) => {}
                 Err(error) => return Err(format!("within a snapshot: {error}")),
             },
@@ -287,13 +291,10 @@ mod tests {
                     }
                     tokio::task::yield_now().await;
                 }
-                out
+                // Hung up: what was not read within the stream is still to come on the socket.
             };
             let reading = read(zxid, from, &mut reader, front, Features::default());
-            let (result, out) = tokio::join!(reading, sending);
-            // What was not read within the stream is still to come on the socket.
-            drop(out);
-            let mut result = result;
+            let (mut result, ()) = tokio::join!(reading, sending);
             if let Ok((_, behind)) = &mut result {
                 reader.read_to_end(behind).await.unwrap();
             }

@@ -400,6 +400,8 @@ mod tests {
     fn lines() {
         let monitor = Monitor {
             mode: "standalone",
+            peer_state: None,
+            member_gauges: Vec::new(),
             gauges: Gauges {
                 response_sizes: [-1; 3],
                 nodes: 5,

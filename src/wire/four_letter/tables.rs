@@ -354,6 +354,7 @@ mod tests {
             session_timeout_ms: (4000, 40_000),
             backlog: -1,
             server_id: 0,
+            member: None,
         };
         assert_eq!(
             said(|out| append_conf(out, &lines)),

@@ -63,7 +63,7 @@ pub const BUFFER_BYTES_MAX: usize = 256 << 20;
 /// Whether a transaction may stand right behind another in a history: the next number, or the first of a later epoch.
 /// A leader counts from 1 in each epoch and its log misses none.
 pub fn follows(last: Zxid, next: Zxid) -> bool {
-    next == last.next() || (next.epoch() > last.epoch() && next.counter() <= 1)
+    next.is_right_behind(last) || (next.epoch() > last.epoch() && next.counter() <= 1)
 }
 
 #[cfg(test)]

@@ -8,12 +8,17 @@
 //! piece retired in generation g   is reachable from versions < g only
 //! reader pinned at p              may look at, and advance to, versions ≥ p
 //! hence freed when                g ≤ every pin (without a reader: at once; a new one begins at the head)
+//!                                 and no frozen pin sees it (`kept`)
 //! ```
 //!
 //! So a reader pays one store per [`Reader::advance`], which a server does once per turn of its loop, and a read
 //! pays nothing. A version by itself pins nothing: it can only be used by advancing a reader whose pin is not newer,
 //! and such a pin already holds everything that the version reaches. Readers come only from the writer, pinned at
 //! what was just sealed, or as clones of a reader, pinned where that one is.
+//!
+//! A reader that will not advance any more can be frozen ([`Reader::freeze`]): a snapshot's, which looks at one version
+//! for many seconds. The writer keeps for it what that version reaches and frees the rest, which is most: the upper
+//! branches of the many versions that came and went meanwhile.
 //!
 //! A [`Checkpoint`] begins a generation too, so that everything from before it is copied on the first change; going
 //! back frees what was made since and takes back what was retired since. [`Trie::return_to`] goes back further, to a
@@ -29,6 +34,7 @@
 //! nobody can reach it.
 
 mod bulk;
+mod kept;
 mod pins;
 mod raw;
 
@@ -44,7 +50,8 @@ use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
 
 pub use bulk::{Bulk, Disorder, Part};
-use pins::{Pin, Pins};
+use kept::{Kept, Retired};
+use pins::{Frozen, Pin, Pins};
 use raw::{Piece, Slot};
 
 /// Bits of the hash that one level uses.
@@ -62,7 +69,7 @@ struct Shared {
 /// The pieces of a dropped writer: everything below a root, and single retired ones.
 struct Estate {
     root: Slot,
-    retired: VecDeque<(u64, Piece)>,
+    retired: VecDeque<Retired>,
 }
 
 impl Drop for Shared {
@@ -89,7 +96,11 @@ pub struct Trie {
     /// Of what is made now; everything that carries a smaller one is frozen.
     generation: u64,
     last_sealed: u64,
-    retired: VecDeque<(u64, Piece)>,
+    retired: VecDeque<Retired>,
+    /// What only frozen readers still look at.
+    kept: Kept,
+    /// The frozen pins of the last look at all pins.
+    frozen: Vec<Frozen>,
     /// While a checkpoint is open: what was made since.
     made: Option<Vec<Piece>>,
     /// From where to where the head has gone back: versions behind the first generation, up to the second.
@@ -161,6 +172,8 @@ impl Trie {
             generation: 1,
             last_sealed: 0,
             retired: VecDeque::new(),
+            kept: Kept::default(),
+            frozen: Vec::new(),
             made: None,
             given_up: Vec::new(),
             shared: Arc::new(shared),
@@ -470,25 +483,34 @@ impl Trie {
         }
     }
 
-    /// Frees at most `budget` pieces that no reader can reach any more. Gives how many.
+    /// Looks at no more than `budget` pieces that may have no reader any more, and frees those that have none. Gives how
+    /// many.
     pub fn reclaim(&mut self, budget: usize) -> usize {
         assert!(self.made.is_none(), "nothing is freed while a checkpoint is open");
-        let bound = self.shared.pins.oldest();
+        let bound = self.shared.pins.look(&mut self.frozen);
+        self.kept.give_back(&self.frozen);
         let mut freed = 0;
-        while freed < budget
-            && let Some((_, piece)) = self.retired.pop_front_if(|(generation, _)| *generation <= bound)
-        {
-            // SAFETY: it is reachable from versions below `generation` only, and no reader looks at or can advance to
-            // one of those: all pins are newer or equal, and a new pin is the newest version's or a copy of one.
+        for _ in 0..budget {
+            let next = self.retired.pop_front_if(|(generation, _)| *generation <= bound);
+            let Some((generation, piece)) = next.or_else(|| self.kept.pop()) else {
+                break;
+            };
+            if let Some(pin) = kept::seen_by(&self.frozen, generation, piece, |key| (self.hash)(self.seed, key)) {
+                self.kept.put(pin, (generation, piece));
+                continue;
+            }
+            // SAFETY: it is reachable from versions below `generation` only, and no reader that moves looks at or can
+            // advance to one of those: all such pins are newer or equal, and a new one is the newest version's or a
+            // copy of one. No frozen reader's version reaches it, and those read nothing else.
             self.bytes -= unsafe { piece.free() };
             freed += 1;
         }
         freed
     }
 
-    /// Pieces that are retired and not freed.
+    /// Pieces that are retired and will be freed as soon as readers that move have moved on, and the writer gets to it.
     pub fn retired_len(&self) -> usize {
-        self.retired.len()
+        self.retired.len() + self.kept.given_back_len()
     }
 }
 
@@ -497,7 +519,10 @@ impl Drop for Trie {
         // An open checkpoint's pieces are reachable from the root or retired, like all others.
         let estate = Estate {
             root: std::mem::replace(&mut self.root, Slot::NOTHING),
-            retired: std::mem::take(&mut self.retired),
+            retired: std::mem::take(&mut self.retired)
+                .into_iter()
+                .chain(self.kept.take_all())
+                .collect(),
         };
         self.shared.estate.lock().push(estate);
     }
@@ -522,7 +547,11 @@ impl Version {
 
 impl Reader {
     /// Moves to a newer version of the same trie.
+    ///
+    /// # Panics
+    /// If it is frozen.
     pub fn advance(&mut self, to: &Version) {
+        assert!(!self.pin.is_frozen(), "a frozen reader stays where it is");
         assert_eq!(to.trie_id, self.shared.id, "a version of another trie");
         assert!(
             to.generation >= self.pin.generation(),
@@ -532,6 +561,12 @@ impl Reader {
         );
         (self.root, self.len) = (to.root, to.len);
         self.pin.move_to(to.generation);
+    }
+
+    /// Stays at this version from now on, and so do its clones: much less is kept for it than for one that may move.
+    pub fn freeze(mut self) -> Reader {
+        self.shared.pins.freeze(&mut self.pin, self.root);
+        self
     }
 
     /// The version it looks into.
@@ -588,7 +623,7 @@ impl Clone for Reader {
             seed: self.seed,
             root: self.root,
             len: self.len,
-            pin: self.shared.pins.pin(self.pin.generation()),
+            pin: self.shared.pins.another(&self.pin, self.root),
             shared: Arc::clone(&self.shared),
             hash: self.hash,
         }

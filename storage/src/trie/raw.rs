@@ -340,6 +340,22 @@ impl Piece {
         self.layout().size()
     }
 
+    /// The generation of a branch; a leaf does not carry one.
+    pub fn generation(self) -> Option<u64> {
+        (!self.0.is_leaf()).then(|| self.0.generation())
+    }
+
+    /// An entry's key, as [`Slot::key`].
+    pub fn key<'a>(self) -> &'a [u8] {
+        self.0.key()
+    }
+
+    /// Where it is.
+    #[cfg(test)]
+    pub fn address(self) -> usize {
+        self.0.0.addr()
+    }
+
     /// Frees it, not what it points to. Gives its bytes.
     ///
     /// # Safety
@@ -388,6 +404,21 @@ pub fn find<'a>(root: &'a Slot, hash: u64, key: &[u8]) -> Option<&'a [u8]> {
         return matching(slot, key);
     }
     slot.children().iter().find_map(|leaf| matching(*leaf, key))
+}
+
+/// Whether that very leaf hangs below `root`, which is alive.
+pub fn holds(root: Slot, hash: u64, leaf: Piece) -> bool {
+    let mut slot = root;
+    for level in 0..super::LEVELS {
+        if slot.is_nothing() || slot.is_leaf() {
+            return slot == leaf.0;
+        }
+        match slot.child(super::index(hash, level)) {
+            Some(child) => slot = child,
+            None => return false,
+        }
+    }
+    slot == leaf.0 || !slot.is_leaf() && slot.children().contains(&leaf.0)
 }
 
 /// How many lookups of [`find_many`] go down side by side: as many cache misses as a core can have open, roughly.

@@ -3,13 +3,13 @@
 //! All of it runs under Miri, on fewer cases, which sees every read of freed memory and every leak:
 //! `MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-strict-provenance" cargo +nightly miri test -p ringkeeper-storage --lib trie`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use proptest::prelude::*;
 
-use super::{Bulk, Checkpoint, Disorder, Part, Reader, Trie, Version, sip};
+use super::{Bulk, Checkpoint, Disorder, Part, Reader, Slot, Trie, Version, sip};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -35,6 +35,7 @@ enum Step {
     Seal,
     Advance(u8),
     CloneReader(u8),
+    Freeze(u8),
     DropReader(u8),
     ReturnTo(u8),
     Reclaim(u8),
@@ -50,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::Seal),
         3 => any::<u8>().prop_map(Step::Advance),
         1 => any::<u8>().prop_map(Step::CloneReader),
+        1 => any::<u8>().prop_map(Step::Freeze),
         1 => any::<u8>().prop_map(Step::DropReader),
         1 => any::<u8>().prop_map(Step::ReturnTo),
         2 => any::<u8>().prop_map(Step::Reclaim),
@@ -85,6 +87,26 @@ fn check_reader(reader: &Reader, model: &Model) {
     assert_eq!(asked, keys.len());
 }
 
+/// The pieces below a root, by where they are.
+fn weigh(slot: &Slot, pieces: &mut HashMap<usize, usize>) {
+    if slot.is_nothing() {
+        return;
+    }
+    pieces.insert(slot.piece().address(), slot.piece().bytes());
+    if !slot.is_leaf() {
+        slot.children().iter().for_each(|child| weigh(child, pieces));
+    }
+}
+
+/// With every reader at the head or frozen, what is allocated is exactly what the head and the frozen versions reach.
+fn check_memory<'a>(trie: &mut Trie, readers: impl Iterator<Item = &'a Reader>) {
+    trie.reclaim(usize::MAX);
+    let mut pieces = HashMap::new();
+    weigh(&trie.root, &mut pieces);
+    readers.for_each(|reader| weigh(&reader.root, &mut pieces));
+    assert_eq!(trie.bytes(), pieces.values().sum::<usize>());
+}
+
 /// Runs the steps on a trie and on plain maps; every pinned reader must always equal its copy.
 fn play(mut trie: Trie, steps: Vec<Step>) {
     let mut model = Model::new();
@@ -117,7 +139,7 @@ fn play(mut trie: Trie, steps: Vec<Step>) {
                 let count = readers.len();
                 let (reader, its) = &mut readers[number as usize / 7 % count];
                 let (version, content) = &sealed[number as usize % sealed.len()];
-                if version.generation() >= reader.generation() {
+                if version.generation() >= reader.generation() && !reader.pin.is_frozen() {
                     reader.advance(version);
                     *its = content.clone();
                 }
@@ -127,6 +149,10 @@ fn play(mut trie: Trie, steps: Vec<Step>) {
                 let pair = (reader.clone(), its.clone());
                 readers.push(pair);
                 readers.rotate_right(1);
+            }
+            Step::Freeze(number) if !readers.is_empty() => {
+                let (reader, its) = readers.swap_remove(number as usize % readers.len());
+                readers.push((reader.freeze(), its));
             }
             Step::DropReader(number) if !readers.is_empty() => {
                 drop(readers.swap_remove(number as usize % readers.len()))
@@ -141,7 +167,18 @@ fn play(mut trie: Trie, steps: Vec<Step>) {
                     given_up.push(then + 1..=newest);
                 }
             }
-            Step::Reclaim(budget) if open.is_none() => assert!(trie.reclaim(budget as usize) <= budget as usize),
+            Step::Reclaim(budget) if open.is_none() => {
+                assert!(trie.reclaim(budget as usize) <= budget as usize);
+                if budget % 4 == 0 {
+                    let version = trie.seal();
+                    let moving = readers.iter_mut().filter(|(reader, _)| !reader.pin.is_frozen());
+                    for (reader, its) in moving {
+                        reader.advance(&version);
+                        *its = model.clone();
+                    }
+                    check_memory(&mut trie, readers.iter().map(|(reader, _)| reader));
+                }
+            }
             _ => {}
         }
         assert_eq!(trie.len(), model.len());
@@ -268,6 +305,57 @@ fn a_pinned_reader_holds_what_it_needs_and_no_more() {
     assert!(trie.reclaim(usize::MAX) >= 100);
     assert_eq!(reader.get(b"k"), Some(&99u32.to_be_bytes()[..]));
     assert_eq!(trie.reclaim(usize::MAX), 0);
+}
+
+/// What a snapshot costs, however long it takes and however much is written meanwhile.
+#[test]
+fn a_frozen_reader_holds_its_version_and_no_more() {
+    const KEYS: u32 = if cfg!(miri) { 60 } else { 5000 };
+    let mut trie = Trie::new(1);
+    (0..KEYS).for_each(|number| trie.put(&number.to_be_bytes(), &[b"what was there at first"]));
+    let mut reader = trie.reader();
+    let frozen = reader.clone().freeze();
+    let then = trie.bytes();
+    let mut most = 0;
+    for round in 0..20u32 {
+        for number in 0..KEYS {
+            // One in three is removed in odd rounds and comes back in even ones.
+            match (number + round) % 3 * (round % 2) {
+                1 => assert!(trie.remove(&number.to_be_bytes())),
+                _ => trie.put(&number.to_be_bytes(), &[b"round ", &round.to_be_bytes()]),
+            }
+            if number % 50 == 0 {
+                reader.advance(&trie.seal());
+                trie.reclaim(usize::MAX);
+                most = most.max(trie.bytes());
+            }
+        }
+        reader.advance(&trie.seal());
+        check_memory(&mut trie, [&reader, &frozen].into_iter());
+        assert_eq!(trie.retired_len(), 0, "nothing waits for a reader that moves");
+    }
+    assert_eq!(frozen.len(), KEYS as usize);
+    assert!(frozen.iter().all(|(_, value)| value == b"what was there at first"));
+    // The version that is held, the tree, and what the moving reader had not left yet.
+    assert!(
+        most < 2 * then + then / 10,
+        "{most} bytes, {then} when the version was frozen"
+    );
+    let clone = frozen.clone();
+    drop(frozen);
+    assert_eq!(trie.reclaim(usize::MAX), 0, "a clone stays where it is too");
+    drop(clone);
+    assert_eq!(trie.reclaim(10), 10, "a few at a time");
+    assert!(trie.retired_len() > KEYS as usize / 2);
+    check_memory(&mut trie, [&reader].into_iter());
+}
+
+#[test]
+#[should_panic(expected = "a frozen reader stays where it is")]
+fn a_frozen_reader_does_not_advance() {
+    let mut trie = Trie::new(1);
+    let mut reader = trie.reader().freeze();
+    reader.advance(&trie.seal());
 }
 
 #[test]
@@ -427,7 +515,7 @@ fn readers_on_other_threads_see_whole_versions() {
                     for number in 0..KEYS {
                         assert_eq!(reader.get(&name(number)), Some(&first[..]), "a half version");
                     }
-                    let clone = reader.clone();
+                    let clone = reader.clone().freeze();
                     assert!(clone.iter().all(|(_, value)| value == first));
                     looked.fetch_add(1, Ordering::Relaxed);
                 }

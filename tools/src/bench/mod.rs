@@ -44,6 +44,7 @@ pub mod report;
 pub mod command;
 pub mod compare;
 pub mod floor;
+pub mod scale;
 pub mod servers;
 pub mod table;
 pub mod targets;

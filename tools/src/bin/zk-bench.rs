@@ -7,9 +7,10 @@ use clap::{Parser, Subcommand};
 use ringkeeper::io::Engine;
 use ringkeeper_tools::bench::args::RunArgs;
 use ringkeeper_tools::bench::floor::Sizes;
+use ringkeeper_tools::bench::scale::ScaleArgs;
 use ringkeeper_tools::bench::servers::{self, Product};
 use ringkeeper_tools::bench::table::TableArgs;
-use ringkeeper_tools::bench::{command, floor, table};
+use ringkeeper_tools::bench::{command, floor, scale, table};
 
 /// A load generator for any server that speaks ZooKeeper's client protocol
 #[derive(Parser)]
@@ -31,6 +32,8 @@ enum Command {
     Compare(command::CompareArgs),
     /// Measures what no server can beat here: an echo of equal frames, and the disk's sync
     Floor(command::FloorArgs),
+    /// Starts Ringkeeper with more and more pinned cores and prints what an operation costs on each
+    Scale(ScaleArgs),
     /// Compares Ringkeeper with Apache ZooKeeper in every load of Ringkeeper's targets; prints a Markdown table
     Table(TableArgs),
     /// Becomes a server, for compare: writes a zoo.cfg with the product's defaults into --dir and runs it
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Clean(args) => command::clean(&args),
         Command::Compare(args) => command::compare(&args),
         Command::Floor(args) => command::floor(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Serve(args) => {
             let error = servers::serve(args.product, args.port, &args.dir, &args.line, args.id);

@@ -13,8 +13,10 @@ pub const KEYS: &[Key] = &[
         Should,
         Acts,
     ),
-    // Event loops for clients; 0 is one per processor.
+    // Event loops for clients; 0 is one per processor but one.
     key(Own, "ringkeeper.cores", Int(0, 256), "0", Should, Acts),
+    // Whether each event loop stays on one processor of those the process may use.
+    key(Own, "ringkeeper.pinCores", Bool, "false", Should, Acts),
     // The size of a log segment, which is laid out in full when it is made. Wins over preAllocSize.
     key(Own, "ringkeeper.segmentMegabytes", Int(1, 1024), "64", Should, Acts),
     // Free space below which new writes are refused, on the file system of dataDir or dataLogDir; 0 is no mark.
