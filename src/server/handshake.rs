@@ -8,6 +8,7 @@ use super::conn::{Conn, Stage, send_soon};
 use super::core::Core;
 use super::message::ToWriter;
 use super::shared::Mode;
+use crate::base::Epoch;
 use crate::base::id::SessionId;
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
 
@@ -24,11 +25,8 @@ impl Core {
             self.numbers.borrow_mut().unserved += 1;
             return conn.abort();
         }
-        if self.shared.mode() == Mode::ReadOnly {
-            return self.connect_read_only(conn, &request);
-        }
         conn.wanted.set(Some(request.session_id));
-        if request.last_zxid_seen > self.view.borrow().totals().zxid.0 as i64 {
+        if self.is_ahead(request.last_zxid_seen) {
             // The client has seen more than we have: it must find a server that is further.
             tracing::info!(peer = %conn.peer, seen = format!("0x{:x}", request.last_zxid_seen), "a client from the future was refused");
             return conn.abort();
@@ -37,6 +35,9 @@ impl Core {
         let timeout_ms = request.timeout_ms.min(max).max(min);
         conn.read_only.set(request.read_only);
         conn.timeout_ms.set(timeout_ms);
+        if self.shared.mode() == Mode::ReadOnly {
+            return self.connect_read_only(conn, &request);
+        }
         let origin = conn.origin;
         if request.session_id == 0 {
             conn.set_stage(Stage::Connecting);
@@ -62,9 +63,18 @@ impl Core {
         });
     }
 
+    /// Whether a client has seen more than this server has. A leader begins its epoch with a zxid that no transaction
+    /// has: who has seen that has seen no more than what everybody has who follows in that epoch.
+    fn is_ahead(&self, seen: i64) -> bool {
+        let begin = Epoch((seen >> 32) as u32);
+        let is_begin = seen > 0 && begin.zxid().0 as i64 == seen && begin.0 <= self.shared.epoch();
+        seen > self.view.borrow().totals().zxid.0 as i64 && !is_begin
+    }
+
     /// Without a leader only who asked for it is served, with a session that nobody else knows; one of the ensemble's
     /// must wait for a leader (`ReadOnlyZooKeeperServer`).
     fn connect_read_only(self: &Rc<Core>, conn: &Rc<Conn>, request: &ConnectRequest<'_>) {
+        conn.wanted.set(None);
         if request.read_only != Some(true) || request.session_id != 0 {
             tracing::info!(peer = %conn.peer, "a client that wants more than to read is refused in read-only mode");
             return conn.abort();

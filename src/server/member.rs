@@ -381,12 +381,13 @@ impl Host {
     }
 
     fn serve(&mut self, serving: Serving) {
-        let mode = match serving {
-            Serving::Nobody => Mode::Nobody,
-            Serving::AsLeader(_) => Mode::Leader,
-            Serving::AsFollower(_) => Mode::Follower,
-            Serving::AsObserver(_) => Mode::Observer,
+        let (mode, epoch) = match serving {
+            Serving::Nobody => (Mode::Nobody, None),
+            Serving::AsLeader(epoch) => (Mode::Leader, Some(epoch)),
+            Serving::AsFollower(epoch) => (Mode::Follower, Some(epoch)),
+            Serving::AsObserver(epoch) => (Mode::Observer, Some(epoch)),
         };
+        epoch.iter().for_each(|epoch| self.shared.set_epoch(epoch.0));
         let welcome = match mode {
             Mode::Nobody => false,
             Mode::Leader => self.ensemble.leader_serves,

@@ -254,9 +254,8 @@ fn find_leftovers(places: Places<'_>, manifest: &Manifest, report: &mut Report) 
     };
     for name in list(places.data)? {
         let unlisted = |zxid| !manifest.snapshots.contains(&zxid);
-        if manifest.sweeping && is_void(&name, manifest) {
-            report.removed.push(places.data.join(name));
-        } else if is_temporary(&name) && !is_awaited(&name, manifest) {
+        let is_over = is_temporary(&name) && !is_awaited(&name, manifest);
+        if is_over || manifest.sweeping && is_void(&name, manifest) {
             report.removed.push(places.data.join(name));
         } else if parse_snapshot_name(&name).is_some_and(unlisted) {
             report.set_aside.push(places.data.join(name));

@@ -72,10 +72,15 @@ impl Members {
             all: members,
             ..Members::default()
         };
-        for line in lines.iter().filter(|line| !line.name.starts_with("server.")) {
+        let groups = lines.iter().filter(|line| !line.name.starts_with("server."));
+        let mut wrong = Vec::new();
+        for line in groups {
             if let Err(why) = members.group(&line.name, &line.value) {
-                notes.problem(format!("{}: {}={}: {why}", line.place, line.name, line.value));
+                wrong.push(format!("{}: {}={}: {why}", line.place, line.name, line.value));
             }
+        }
+        if members.is_ensemble(written) {
+            wrong.into_iter().for_each(|text| notes.problem(text));
         }
         members.check(written, notes);
         members
