@@ -12,9 +12,9 @@
 //!
 //! Deferred task running cannot be had: completions then wait for a call that asks for events, and tokio-uring, which
 //! sleeps in epoll, never makes one; a server with it answers nothing. Multi-shot receives are not offered by
-//! tokio-uring 0.5, and would need buffers that the kernel chooses. Its fixed buffers are, but they only spare the kernel
-//! the look-up of pages for direct I/O: a socket's bytes are copied all the same, and here into a buffer that must grow
-//! with a frame, which a fixed one does not.
+//! tokio-uring 0.5, and would need buffers that the kernel chooses. Its fixed buffers are, and were not measured: they
+//! spare the kernel the look-up of pages, which a socket that copies its bytes does not need, and a frame's buffer must
+//! grow, which a fixed one does not.
 
 use std::future::Future;
 use std::io;
