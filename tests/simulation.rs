@@ -5,6 +5,8 @@
 //! (`simulation/check.rs`). A failing seed prints the command that replays it; `RINGKEEPER_SEED` runs one seed alone
 //! and tells every step, `RINGKEEPER_SEEDS` says how many are run, `RINGKEEPER_SEED_FIRST` from which on.
 
+mod random;
+
 mod simulation {
     pub mod bug;
     pub mod check;
@@ -12,10 +14,11 @@ mod simulation {
     pub mod disk;
     pub mod faults;
     pub mod network;
-    pub mod random;
     pub mod server;
     pub mod traffic;
     pub mod world;
+
+    use super::random;
 }
 
 use std::cell::Cell;
