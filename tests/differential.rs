@@ -6,17 +6,19 @@
 //! failure prints the seed and a shortened script with both servers' answers.
 
 mod peers;
+mod random;
 
 mod differential {
     pub mod accepted;
     pub mod compare;
     pub mod generate;
-    pub mod random;
     pub mod read;
     pub mod run;
     pub mod script;
     pub mod shrink;
     pub mod words;
+
+    use super::random;
 }
 
 use std::time::{Duration, Instant};

@@ -315,6 +315,62 @@ fn refused_and_not_refused(client: &mut Client, address: SocketAddr) {
     assert!(number(address, "writes_refused") >= 8);
 }
 
+/// Data and log on file systems of their own, and only one of them full: it is as if both were, on either side, and a
+/// kill on the way changes nothing.
+#[test]
+fn either_of_two_disks_may_be_the_full_one() {
+    for (engine, log_is_full) in [(Engine::Uring, true), (Engine::Uring, false), (Engine::Epoll, true)] {
+        let (data, log) = match (Mount::tmpfs(48), Mount::tmpfs(48)) {
+            (Ok(data), Ok(log)) => (data, log),
+            (Err(reason), _) | (_, Err(reason)) => return println!("nothing is shown here, because {reason}"),
+        };
+        let log_dir = format!("dataLogDir={}", log.path().join("log").display());
+        let mut server = launch(&data, engine, &[&log_dir]);
+        let address = server.address();
+        let mut client = Client::open(address, 60_000);
+        assert_eq!(client.err(CREATE, &create("/f", b"", 0)), 0);
+        let (full, other) = if log_is_full { (&log, &data) } else { (&data, &log) };
+        let brim = full.ballast("brim", 0);
+        // Until the engine looks, writes go on.
+        let mut count = 0;
+        let refused = wait_until(Duration::from_secs(10), || {
+            let err = client.err(CREATE, &create(&format!("/f/n{count}"), b"", 0));
+            count += usize::from(err == 0);
+            assert!(err == 0 || err == SYSTEM_ERROR, "{err}");
+            err == SYSTEM_ERROR
+        });
+        assert!(refused, "{}", server.output());
+        assert!(
+            full.free() < 8 << 20 && other.free() > 16 << 20,
+            "{} free",
+            other.free()
+        );
+        let said = lines_with(&server, "new writes are refused");
+        assert_eq!(said.len(), 1, "{}", server.output());
+        println!("{}", said[0]);
+        (0..20).for_each(|_| Client::open(address, 60_000).close());
+
+        server.kill9();
+        server.start();
+        let mut client = Client::open(address, 60_000);
+        let is_there = |client: &mut Client, index: usize| client.err(EXISTS, &read(&format!("/f/n{index}"))) == 0;
+        assert!(
+            (0..count).all(|index| is_there(&mut client, index)),
+            "acknowledged is acknowledged"
+        );
+        assert_eq!(client.err(CREATE, &create("/f/new", b"", 0)), SYSTEM_ERROR);
+        fs::remove_file(brim).expect("the ballast");
+        let back = wait_until(Duration::from_secs(10), || {
+            client.err(CREATE, &create("/f/new", b"", 0)) == 0
+        });
+        assert!(back, "writes come back by themselves:\n{}", server.output());
+        assert_eq!(server.terminate(), Some(0), "{}", server.output());
+        drop(server);
+        data.unmount();
+        log.unmount();
+    }
+}
+
 /// What the reserve is for, to its end: closes go on, then the process ends and says that the disk is full.
 #[test]
 fn closes_use_up_the_reserve_and_then_the_server_ends() {
@@ -671,38 +727,23 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
     command
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program);
-    let (status, output) = refused(&mut command, nobody.path(), &data);
-    let line = output
-        .lines()
-        .find(|line| line.contains("Permission denied"))
-        .expect(&output);
-    assert_eq!(status, Some(3), "{output}");
-    assert!(
-        line.contains(&format!(
-            "cannot create, write, sync and remove a file in {}",
-            store.display()
-        )),
-        "{line}"
-    );
-    println!("{line}");
+    refused_because(&mut command, nobody.path(), &data, "Permission denied");
 
     mount.remount_read_only().unwrap_or_else(|error| panic!("{error}"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
-    let (status, output) = refused(&mut command, directory.path(), &data);
-    let line = output
-        .lines()
-        .find(|line| line.contains("Read-only file system"))
-        .expect(&output);
-    assert_eq!(status, Some(3), "{output}");
-    assert!(
-        line.contains(&format!(
-            "cannot create, write, sync and remove a file in {}",
-            store.display()
-        )),
-        "{line}"
-    );
-    println!("{line}");
+    refused_because(&mut command, directory.path(), &data, "Read-only file system");
     mount.unmount();
+}
+
+/// It names the directory and what the operating system said of it.
+fn refused_because(command: &mut Command, directory: &Path, data: &Path, why: &str) {
+    let (status, output) = refused(command, directory, data);
+    let line = output.lines().find(|line| line.contains(why)).expect(&output);
+    assert_eq!(status, Some(3), "{output}");
+    let store = data.join("ringkeeper-1");
+    let what = format!("cannot create, write, sync and remove a file in {}", store.display());
+    assert!(line.contains(&what), "{line}");
+    println!("{line}");
 }
 
 /// Standard error is often a file on the disk that is full.

@@ -5,6 +5,8 @@
 //! happens (`simulation/check.rs`), and what clients may rely on when all is over (`simulation/history.rs`). A failing seed prints the command that replays it; `RINGKEEPER_SEED` runs one seed alone
 //! and tells every step, `RINGKEEPER_SEEDS` says how many are run, `RINGKEEPER_SEED_FIRST` from which on.
 
+mod random;
+
 mod simulation {
     pub mod bug;
     pub mod check;
@@ -15,10 +17,11 @@ mod simulation {
     pub mod history;
     pub mod model;
     pub mod network;
-    pub mod random;
     pub mod server;
     pub mod traffic;
     pub mod world;
+
+    use super::random;
 }
 
 use std::cell::Cell;

@@ -216,7 +216,56 @@ pub fn purge_every(interval: Duration, storage: Weak<Storage>) -> std::io::Resul
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Instant;
+
+    use storage::engine::Options;
+
     use super::*;
+    use crate::replica::recover::Recovery;
+    use crate::tree::Features;
+
+    /// A server that takes no snapshots any more still lets the old ones go when their time has come, and the thread that
+    /// does it keeps no engine open.
+    #[test]
+    fn old_snapshots_go_while_no_new_ones_are_taken() {
+        static NOW_S: AtomicU64 = AtomicU64::new(0);
+        let directory = tempfile::tempdir().expect("a directory");
+        let wall_s = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+        NOW_S.store(wall_s, Ordering::Relaxed);
+        let options = Options {
+            data_dir: directory.path().into(),
+            log_dir: directory.path().into(),
+            retain_age_s: Some(3600),
+            wall_s: || NOW_S.load(Ordering::Relaxed),
+            background: false,
+            ..Options::default()
+        };
+        let open = || Storage::open(options.clone(), &mut Recovery::new(Features::default(), 1));
+        let (engine, log, _) = open().unwrap_or_else(|error| panic!("{error}"));
+        let engine = Arc::new(engine);
+        let mut tree = crate::tree::Tree::new(1, Features::default());
+        let taken = [1, 2].map(|zxid| {
+            let view = tree.view();
+            let taken = engine.write_snapshot(Zxid(zxid), 1, &view.meta(), &mut view.entries(), None);
+            taken.unwrap_or_else(|error| panic!("{error}")).path
+        });
+        purge_every(Duration::from_millis(5), Arc::downgrade(&engine)).expect("a thread");
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(taken.iter().all(|path| path.exists()), "both are young");
+        NOW_S.store(wall_s + 7200, Ordering::Relaxed);
+        let until = |what: &dyn Fn() -> bool| {
+            let began = Instant::now();
+            while !what() {
+                assert!(began.elapsed() < Duration::from_secs(10), "it was never so");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        until(&|| !taken[0].exists());
+        assert!(taken[1].exists(), "the newest stays, however old");
+        drop((engine, log));
+        until(&|| open().is_ok());
+    }
 
     #[test]
     fn limits_lie_between_half_and_all() {

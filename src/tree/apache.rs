@@ -124,7 +124,7 @@ impl Building {
             siblings.children += 1;
         }
         let acl = self.acl_id(node.acl);
-        let stat = stored(&node.stat);
+        let stat = Persisted::from(node.stat);
         self.check_owner(path, &stat)?;
         self.tree.put_node(path, acl, &stat, 0, node.data);
         self.tree.count_node(path, node.data.unwrap_or_default(), &stat, 1);
@@ -267,53 +267,35 @@ fn count_usage(tree: &mut Tree) {
     }
 }
 
-fn stored(stat: &apache::Stat) -> Persisted {
-    let apache::Stat {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        owner,
-        pzxid,
-    } = *stat;
-    Persisted {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        owner,
-        pzxid,
+impl From<apache::Stat> for Persisted {
+    fn from(stat: apache::Stat) -> Persisted {
+        Persisted {
+            czxid: stat.czxid,
+            mzxid: stat.mzxid,
+            ctime: stat.ctime,
+            mtime: stat.mtime,
+            version: stat.version,
+            cversion: stat.cversion,
+            aversion: stat.aversion,
+            owner: stat.owner,
+            pzxid: stat.pzxid,
+        }
     }
 }
 
-fn theirs(stat: &Persisted) -> apache::Stat {
-    let Persisted {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        owner,
-        pzxid,
-    } = *stat;
-    apache::Stat {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        owner,
-        pzxid,
+impl From<Persisted> for apache::Stat {
+    fn from(stat: Persisted) -> apache::Stat {
+        apache::Stat {
+            czxid: stat.czxid,
+            mzxid: stat.mzxid,
+            ctime: stat.ctime,
+            mtime: stat.mtime,
+            version: stat.version,
+            cversion: stat.cversion,
+            aversion: stat.aversion,
+            owner: stat.owner,
+            pzxid: stat.pzxid,
+        }
     }
 }
 
@@ -413,7 +395,7 @@ pub fn write<W: Write>(
                 } else {
                     i64::from(node.acl.0)
                 },
-                stat: theirs(&node.stat),
+                stat: node.stat.into(),
             });
         }
     });

@@ -81,7 +81,7 @@ impl Looking {
     }
 
     /// A notification came.
-    pub fn hear(mut self, common: &mut Common, from: ServerId, heard: Notification, now_ms: u64) -> Role {
+    pub fn hear(self, common: &mut Common, from: ServerId, heard: Notification, now_ms: u64) -> Role {
         if !common.settings.quorum.is_voter(from) {
             common.notify(from, State::Looking, self.proposal, common.round);
             return Role::Looking(self);

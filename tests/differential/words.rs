@@ -64,12 +64,12 @@ const BAD: &[&str] = &[
 /// A path and how it was chosen.
 pub fn path(random: &mut Random) -> String {
     match random.below(100) {
-        0..=71 => random.pick(GOOD).into(),
-        72..=81 => random.pick(NUMBERED).into(),
-        82..=86 => random.pick(RESERVED).into(),
-        87..=92 => random.pick(QUOTA).into(),
+        0..=71 => random.of(GOOD).into(),
+        72..=81 => random.of(NUMBERED).into(),
+        82..=86 => random.of(RESERVED).into(),
+        87..=92 => random.of(QUOTA).into(),
         93 => format!("/{}", "x".repeat(1 + random.below(60))),
-        _ => random.pick(BAD).into(),
+        _ => random.of(BAD).into(),
     }
 }
 
@@ -77,7 +77,7 @@ pub fn path(random: &mut Random) -> String {
 pub fn path_to_create(random: &mut Random, flags: i32) -> String {
     let sequential = matches!(flags, 2 | 3 | 6);
     if sequential && random.chance(80) {
-        random.pick(SEQUENTIAL).into()
+        random.of(SEQUENTIAL).into()
     } else {
         path(random)
     }

@@ -91,18 +91,9 @@ impl Peer for JavaServer {
 
     fn start(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
-        let classpath = format!("{}/*", zookeeper_jars().display());
-        assert!(
-            Command::new("java").arg("-version").output().is_ok(),
-            "'java' is missing: install a JDK 17 (Debian: openjdk-17-jdk-headless)"
-        );
-        let mut command = Command::new("java");
-        command
-            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .args(&self.properties)
-            .args(["-cp", &classpath, "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
-            .arg(self.directory.path().join("zoo.cfg"))
-            .current_dir(self.directory.path());
+        let quick = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+        let mut command = java_command(&quick, &self.properties, &self.directory.path().join("zoo.cfg"));
+        command.current_dir(self.directory.path());
         let mut process = Process::spawn(&mut command, &self.directory.path().join("output.log"));
         let address = self.address();
         process.wait_ready(Duration::from_secs(60), || serves(address));
@@ -116,6 +107,22 @@ impl Peer for JavaServer {
     fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.directory.path().join("output.log")).unwrap_or_default()).into_owned()
     }
+}
+
+/// What starts Apache ZooKeeper with a configuration, in a JVM with those flags and `-Dkey=value` properties.
+pub fn java_command(flags: &[&str], properties: &[String], config: &Path) -> Command {
+    let classpath = format!("{}/*", zookeeper_jars().display());
+    assert!(
+        Command::new("java").arg("-version").output().is_ok(),
+        "'java' is missing: install a JDK 17 (Debian: openjdk-17-jdk-headless)"
+    );
+    let mut command = Command::new("java");
+    command
+        .args(flags)
+        .args(properties)
+        .args(["-cp", &classpath, "org.apache.zookeeper.server.quorum.QuorumPeerMain"])
+        .arg(config);
+    command
 }
 
 /// Whether the server answers `srvr` with a mode. It accepts connections before it serves, and drops them.

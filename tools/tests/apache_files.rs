@@ -367,6 +367,49 @@ fn listing(data: &Path) -> Vec<(String, u64)> {
     all
 }
 
+/// The log that an export writes is one that Apache ZooKeeper replays: from an older snapshot it leads to the same tree
+/// as the newest one does.
+#[test]
+fn an_exported_log_is_replayed_by_apache_zookeeper() {
+    let place = tempfile::tempdir().expect("a directory");
+    let dir = |name: &str| -> PathBuf { place.path().join(name) };
+    let (ours, early, late) = (dir("ours"), dir("early"), dir("late"));
+    let mut server = ring(&ours);
+    let change = |server: &RingServer, seed: u64, base: &str| {
+        let mut load = Load::new(server.address(), seed, base);
+        (0..600).for_each(|_| load.step());
+        load.drain();
+    };
+    change(&server, 11, "/early");
+    assert_eq!(server.terminate(), Some(0));
+    converted(&["export", "--from", text(&ours), "--to", text(&early)]);
+    let (before, _) = read(&early);
+    server.start();
+    change(&server, 12, "/late");
+    let want = walk(server.address());
+    assert_eq!(server.terminate(), Some(0));
+
+    let told = converted(&["export", "--from", text(&ours), "--to", text(&late), "--with-log"]);
+    let (report, digest) = read(&late);
+    assert!(report.digest == DigestVerdict::Equal(report.zxid), "{report}");
+    // No snapshot of ours was due: the log begins with the first transaction.
+    let count = format!("log.1, {} transactions", report.zxid.0);
+    assert!(told.contains(&count) && report.zxid.0 > before.zxid.0 + 300, "{told}");
+    fs::copy(late.join("version-2/log.1"), early.join("version-2/log.1")).expect("copied");
+    let (replayed, same_digest) = read(&early);
+    assert_eq!((replayed.zxid, same_digest), (report.zxid, digest));
+    assert_eq!(replayed.replayed, report.zxid.0 - before.zxid.0, "{replayed}");
+    for (data, what) in [(&late, "the newest snapshot"), (&early, "an older one and the log")] {
+        let server = java(data, &[]);
+        no_mismatch(&server);
+        same(
+            &format!("Ringkeeper, and Apache ZooKeeper on {what}"),
+            &want,
+            &walk(server.address()),
+        );
+    }
+}
+
 /// A JVM whose charset is not UTF-8 digests paths as other bytes; the import finds out, and takes the tree.
 #[test]
 fn a_jvm_of_another_charset() {

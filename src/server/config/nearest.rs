@@ -1,21 +1,52 @@
 //! Which known key an unknown one was probably meant to be.
 
+use std::sync::LazyLock;
+
 use super::keys;
+
+/// A known key in lower case.
+struct Known {
+    name: &'static str,
+    lower: Vec<char>,
+    letters: u64,
+}
 
 /// The known key nearest to a name that is none, if one is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
+    static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| keys::all().map(|key| known(key.name)).collect());
     if let Some((_, right)) = keys::MISNAMED.iter().find(|(wrong, _)| *wrong == name) {
         return Some(right);
     }
-    let lower = name.to_lowercase();
-    // What is longer or shorter by more than may be wrong is further away than that: a name of kilobytes costs nothing.
-    let alike_long = |key: &&keys::Key| key.name.len().abs_diff(lower.chars().count()) <= allowed(name);
-    keys::all()
-        .filter(alike_long)
-        .map(|key| (distance(&lower, &key.name.to_lowercase()), key.name))
+    let lower: Vec<char> = name.to_lowercase().chars().collect();
+    let (letters, most) = (letters(&lower), allowed(name));
+    // What is longer or shorter by more than may be wrong is further away than that, and so is what has more letters
+    // that the other has not: a file of kilobytes of nonsense is told quickly.
+    let may_be = |known: &&Known| {
+        let only = |a: u64, b: u64| (a & !b).count_ones() as usize;
+        known.lower.len().abs_diff(lower.len()) <= most
+            && only(known.letters, letters).max(only(letters, known.letters)) <= most
+    };
+    KNOWN
+        .iter()
+        .filter(may_be)
+        .map(|known| (distance(&lower, &known.lower), known.name))
         .min()
-        .filter(|(distance, _)| *distance <= allowed(name))
+        .filter(|(distance, _)| *distance <= most)
         .map(|(_, near)| near)
+}
+
+fn known(name: &'static str) -> Known {
+    let lower: Vec<char> = name.to_lowercase().chars().collect();
+    Known {
+        name,
+        letters: letters(&lower),
+        lower,
+    }
+}
+
+/// Which letters there are, as bits; some share one.
+fn letters(name: &[char]) -> u64 {
+    name.iter().fold(0, |letters, c| letters | 1 << (*c as u32 % 64))
 }
 
 /// A third of a name may be wrong, but not its whole meaning.
@@ -24,21 +55,22 @@ fn allowed(name: &str) -> usize {
 }
 
 /// Insertions, deletions, changes and swaps of neighbours (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();
+    let mut row = before.clone();
     for i in 1..=a.len() {
-        let mut row = vec![i];
+        row[0] = i;
         for j in 1..=b.len() {
             let change = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             let mut best = change.min(last[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(before[j - 2] + 1);
             }
-            row.push(best);
+            row[j] = best;
         }
-        before = std::mem::replace(&mut last, row);
+        std::mem::swap(&mut before, &mut last);
+        std::mem::swap(&mut last, &mut row);
     }
     last[b.len()]
 }
@@ -55,8 +87,9 @@ mod tests {
             ("acb", "abc", 1),
             ("kitten", "sitting", 3),
         ] {
-            assert_eq!(distance(a, b), expect, "{a} {b}");
-            assert_eq!(distance(b, a), expect, "{b} {a}");
+            let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+            assert_eq!(distance(&a, &b), expect, "{a:?} {b:?}");
+            assert_eq!(distance(&b, &a), expect, "{b:?} {a:?}");
         }
     }
 

@@ -14,6 +14,9 @@ mod pipeline;
 mod storage;
 mod tls;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// Where a key may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Set {
@@ -153,9 +156,11 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 
 /// The key that a name in the file stands for, members of families included. `Raw` ones are found too.
 pub fn in_file(name: &str) -> Option<&'static Key> {
-    all()
-        .find(|key| key.name == name)
-        .or_else(|| all().find(|key| key.family().is_some_and(|prefix| is_member(name, prefix))))
+    static BY_NAME: LazyLock<HashMap<&str, &Key>> = LazyLock::new(|| all().map(|key| (key.name, key)).collect());
+    static FAMILIES: LazyLock<Vec<(&str, &Key)>> =
+        LazyLock::new(|| all().filter_map(|key| Some((key.family()?, key))).collect());
+    let member = || FAMILIES.iter().find(|(prefix, _)| is_member(name, prefix));
+    BY_NAME.get(name).copied().or_else(|| member().map(|(_, key)| *key))
 }
 
 /// The key that a `-D` property stands for.

@@ -152,7 +152,7 @@ impl Reading<'_, '_> {
             _ => self.deep = false,
         }
         self.ascii &= node.path.is_ascii();
-        let stat = stored(&node.stat);
+        let stat = Persisted::from(node.stat);
         self.newest = self.newest.max(stat.czxid).max(stat.mzxid).max(stat.pzxid);
         if !self.numbers.contains_key(&node.acl) {
             self.missing.push(node.acl);
@@ -254,30 +254,5 @@ impl Reading<'_, '_> {
             true => self.snapshot.problem(why),
             false => remarks.push(format!("{why}, as a JVM does whose charset is not UTF-8")),
         }
-    }
-}
-
-fn stored(stat: &apache::Stat) -> Persisted {
-    let apache::Stat {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        owner,
-        pzxid,
-    } = *stat;
-    Persisted {
-        czxid,
-        mzxid,
-        ctime,
-        mtime,
-        version,
-        cversion,
-        aversion,
-        owner,
-        pzxid,
     }
 }
