@@ -257,7 +257,7 @@ impl Ensemble {
                     member.name()
                 )),
                 Some("0") => {}
-                Some(_) if said.is_empty() && member.output().contains(MISMATCH) => {}
+                Some(_) if said.is_empty() && MISMATCHES.iter().any(|words| member.output().contains(words)) => {}
                 Some(count) => found.push(format!("{}: zk_digest_mismatches_count {count}", member.name())),
             }
         }
@@ -287,29 +287,39 @@ impl Ensemble {
     }
 
     /// Lines that no member may write. One kind is Java's own fault and left out: a Java leader sends a snapshot while
-    /// writes go on in it, under a zxid from before, so that a Java learner finds the digests of the next transactions
-    /// wrong until it is in step.
+    /// writes go on in it, under a zxid from before, so that a learner of either make finds the digests of the next
+    /// transactions wrong until it is in step.
     fn bad_lines(&self, member: &Member) -> Vec<String> {
         let java_leaders: Vec<String> = self
             .members
             .iter()
             .filter(|other| other.was_apache)
-            .map(|other| format!("/{}:{}", other.place.host, other.place.ports[0]))
+            .map(|other| format!("{}:{}", other.place.host, other.place.ports[0]))
             .collect();
-        let (mut is_of_java, mut is_in_snapshot) = (false, false);
+        let is_of_java = |text: &str| {
+            java_leaders
+                .iter()
+                .any(|leader| text.split([' ', '/']).any(|word| word == leader))
+        };
+        let (mut leader_is_java, mut is_in_snapshot) = (false, false);
         let mut found = Vec::new();
         for line in member.output().lines() {
             if let Some((_, address)) = line.split_once("Successfully connected to leader, using address: ") {
-                is_of_java = java_leaders.iter().any(|leader| leader == address);
+                leader_is_java = is_of_java(address);
                 is_in_snapshot = false;
+            } else if let Some((_, from)) = line.split_once("a snapshot was received from=") {
+                leader_is_java = is_of_java(from);
+                is_in_snapshot = true;
             } else if line.contains("Getting a snapshot from leader") {
                 is_in_snapshot = true;
-            } else if line.contains("Peer state changed: ") && line.ends_with("broadcast") {
+            } else if (line.contains("Peer state changed: ") && line.ends_with("broadcast"))
+                || line.contains("clients are served")
+            {
                 is_in_snapshot = false;
             }
-            let is_mismatch = line.contains(MISMATCH) || line.contains("digest mismatch");
+            let is_mismatch = MISMATCHES.iter().any(|words| line.contains(words));
             let is_bad = line.contains("panicked at") || line.contains("OutOfMemoryError");
-            if is_bad || (is_mismatch && !(is_of_java && is_in_snapshot)) {
+            if is_bad || (is_mismatch && !(leader_is_java && is_in_snapshot)) {
                 found.push(line.to_owned());
             }
         }
@@ -317,8 +327,12 @@ impl Ensemble {
     }
 }
 
-/// How a Java server says it (`DataTree#reportDigestMismatch`).
-const MISMATCH: &str = "Digests are not matching";
+/// How a Java server says it (`DataTree#reportDigestMismatch`), and how ours does.
+const MISMATCHES: [&str; 3] = [
+    "Digests are not matching",
+    "digest mismatch",
+    "the tree's digest here is not its leader's",
+];
 
 /// Of ZooKeeper's log: a header, then records of checksum, length, header and transaction, and a byte that ends them.
 fn digests(log: &[u8]) -> usize {
