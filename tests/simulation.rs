@@ -38,7 +38,7 @@ use simulation::world::{Tally, World};
 const TICKS_BROKEN: u64 = 300;
 
 /// Seeds that CI runs, each of them twice.
-const SEEDS: u64 = 2100;
+const SEEDS: u64 = 1_700;
 
 /// Seeds after which a bug that was put back counts as missed.
 const SEEDS_PER_BUG: u64 = 2000;
