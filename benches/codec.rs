@@ -43,10 +43,14 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
     });
     let multi = request(1, Op::Multi, |w| {
         for _ in 0..10 {
-            (w.int(Op::SetData as i32), w.bool(false), w.int(-1));
+            w.int(Op::SetData as i32);
+            w.bool(false);
+            w.int(-1);
             set(w);
         }
-        (w.int(-1), w.bool(true), w.int(-1));
+        w.int(-1);
+        w.bool(true);
+        w.int(-1);
     });
     vec![
         ("ping", request(-2, Op::Ping, |_| ())),

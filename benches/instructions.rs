@@ -232,10 +232,14 @@ impl Loads {
         self.measure_requests("multi of 10 sets of 1 KB, 4 at a time", 4, true, |number| {
             request(1, Op::Multi, |w| {
                 for place in 0..10 {
-                    (w.int(Op::SetData as i32), w.bool(false), w.int(-1));
+                    w.int(Op::SetData as i32);
+                    w.bool(false);
+                    w.int(-1);
                     set(w, number * 10 + place, number as u8);
                 }
-                (w.int(-1), w.bool(true), w.int(-1));
+                w.int(-1);
+                w.bool(true);
+                w.int(-1);
             })
         });
         assert_eq!(

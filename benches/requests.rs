@@ -81,10 +81,14 @@ fn writes(c: &mut Criterion, server: &mut Socketless) {
     };
     let multi = request(1, Op::Multi, |w| {
         for number in 0..10 {
-            (w.int(Op::SetData as i32), w.bool(false), w.int(-1));
+            w.int(Op::SetData as i32);
+            w.bool(false);
+            w.int(-1);
             set(w, number);
         }
-        (w.int(-1), w.bool(true), w.int(-1));
+        w.int(-1);
+        w.bool(true);
+        w.int(-1);
     });
     let churn: Vec<u8> = (0..16)
         .flat_map(|number| {

@@ -52,7 +52,7 @@ fn txn(what: u8, which: u8, size: u8) -> Txn {
             id: Id::new("digest", format!("user{}:{number}", size % 8)),
         }],
     };
-    let data = Some(vec![what; size as usize * if what % 5 == 0 { 200 } else { 1 }]);
+    let data = Some(vec![what; size as usize * if what.is_multiple_of(5) { 200 } else { 1 }]);
     let create = |path, kind| Change::Create {
         path,
         data: data.clone(),
@@ -64,7 +64,7 @@ fn txn(what: u8, which: u8, size: u8) -> Txn {
         0..3 => create(
             path,
             CreateTxn::Plain {
-                ephemeral: size % 2 == 0,
+                ephemeral: size.is_multiple_of(2),
             },
         ),
         3 => create(path, CreateTxn::Container),
@@ -105,6 +105,8 @@ fn assert_same(tree: &mut Tree, log: &[(TxnHeader, Txn)]) {
     }
 }
 
+type Logged = Vec<(TxnHeader, Txn)>;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -113,7 +115,7 @@ proptest! {
     fn a_head_that_goes_back_is_the_tree_that_was_published(steps in steps()) {
         let (mut tree, mut zxid) = (Tree::new(3, features()), 0);
         let mut published = tree.view();
-        let (mut log, mut since): (Vec<(TxnHeader, Txn)>, Vec<(TxnHeader, Txn)>) = (Vec::new(), Vec::new());
+        let (mut log, mut since): (Logged, Logged) = (Vec::new(), Vec::new());
         for step in steps.into_iter().chain([Step::Return]) {
             match step {
                 Step::Apply(what, which, size) => {

@@ -174,7 +174,7 @@ impl World {
     fn arrived(&mut self, server: usize, link: Link, packet: Packet, state: Option<Applied>) {
         let input = match packet {
             Packet::Zab(Message::FromLeader(message)) => Input::FromLeader(link, message),
-            Packet::Zab(Message::FromLearner(message)) => Input::FromLearner(link, self.learner_says(message)),
+            Packet::Zab(Message::FromLearner(message)) => Input::FromLearner(link, message),
             Packet::Snap(zxid, view) => {
                 let tree = through_a_stream(&view, zxid);
                 return self.work(server, Work::Input(Input::Snap(link, zxid, Box::new(tree)), state));
