@@ -3,7 +3,7 @@
 //!
 //! A turn takes what is in the inbox, then does what the member wants in that order: what goes over one connection, to
 //! the disk and to the cores keeps its order. The disk's operations are made durable one after the other
-//! ([`Disk`]); the first one that fails ends the process, as in a standalone server (`writer`).
+//! (`Disk`); the first one that fails ends the process, as in a standalone server (`writer`).
 
 use std::collections::VecDeque;
 use std::rc::Rc;

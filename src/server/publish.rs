@@ -11,7 +11,7 @@ use crate::replica::{Answered, Published};
 /// A core that sleeps is woken for the sake of memory when so many batches wait for it, or when it holds back so
 /// many retired pieces: a million creates while one of two cores slept cost 400 B a znode instead of 240.
 const BACKLOG_MAX: usize = 64;
-/// See [`BACKLOG_MAX`].
+/// See `BACKLOG_MAX`.
 pub const RETIRED_MAX: usize = 16 * 1024;
 
 /// Puts a batch into every inbox; each core is woken once at most, by [`ring`].

@@ -1,6 +1,6 @@
 //! One line for what strangers and broken peers do, not one for each time they do it.
 //!
-//! Lines are told apart by where they come from; the same place is heard once in [`EVERY_MS`], with a count of what was
+//! Lines are told apart by where they come from; the same place is heard once in `EVERY_MS`, with a count of what was
 //! not said. The table is bounded, so that a flood from everywhere costs no memory.
 
 use std::cell::RefCell;
