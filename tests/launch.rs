@@ -358,7 +358,7 @@ fn a_port_in_use_is_told() {
 #[test]
 fn a_bad_configuration_ends_with_2() {
     let place = Place::new();
-    place.configure("minSessionTimeout=x\nsecureClientPort=2281\nserver.1=a:1:2\nserver.2=b:1:2\n");
+    place.configure("minSessionTimeout=x\nsecureClientPort=2281\n");
     let cfg = place.cfg().display().to_string();
     let told = place.check("start-foreground", 2, "");
     let expect = format!(
@@ -366,9 +366,7 @@ fn a_bad_configuration_ends_with_2() {
          Invalid config, exiting abnormally\n  \
          {cfg}, line 5: minSessionTimeout=x is not allowed; allowed is a whole number from -1 to 2147483647\n  \
          {cfg}, line 6: secureClientPort=2281: TLS is not built yet, and a plaintext server must not look like an \
-         encrypted one\n  \
-         {cfg}: 2 servers are named, but ensembles are not built yet; a standalone server has no server.N lines, or \
-         one and standaloneEnabled=true\n"
+         encrypted one\n"
     );
     assert_eq!(told, expect);
     assert!(!place.data().exists(), "nothing was touched");
