@@ -496,15 +496,7 @@ fn go_on(store: &Arc<Store>, state: Zxid, last: Option<Before>) -> Result<Tail, 
     let Some(last) = last else {
         let manifest = store.manifest.lock();
         assert!(manifest.segments.is_empty(), "the last listed segment was read");
-        return Ok(Tail {
-            segment: None,
-            offset: 0,
-            index: 0,
-            number: 0,
-            logged: Zxid::ZERO,
-            chain: 0,
-            state,
-        });
+        return Ok(Tail::beginning(state));
     };
     if recover::is_useless(&last) {
         return drop_empty(store, state, &last);

@@ -204,7 +204,7 @@ impl Store {
         for zxid in zxids {
             let path = self.data.join(snapshot_name(*zxid));
             let bytes = self.disk.length(&path).unwrap_or(0);
-            match self.disk.remove(&path) {
+            match self.disk.discard(&path) {
                 Ok(()) => {
                     purged.bytes += bytes;
                     purged.snapshots.push(*zxid);
@@ -241,7 +241,7 @@ impl Store {
             }
             let path = self.data.join(name);
             let bytes = self.disk.length(&path).unwrap_or(0);
-            match self.disk.remove(&path) {
+            match self.disk.discard(&path) {
                 Ok(()) => {
                     purged.bytes += bytes;
                     purged.damaged.push(path);

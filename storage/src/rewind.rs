@@ -214,7 +214,7 @@ impl Store {
 
 impl Tail {
     /// Of a store that has a snapshot and no log.
-    fn beginning(state: Zxid) -> Tail {
+    pub(crate) fn beginning(state: Zxid) -> Tail {
         Tail {
             segment: None,
             offset: 0,
