@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
@@ -63,6 +64,15 @@ async fn dial_one(host: &str, port: u16, limit: Duration) -> io::Result<TcpStrea
     }
 }
 
+/// How many bytes the other end has not acknowledged; nothing if the kernel does not say.
+pub fn unacknowledged(stream: &TcpStream) -> Option<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket) writes one int where it is told to, and the descriptor is open as long as the
+    // stream is borrowed.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    (result == 0).then(|| usize::try_from(bytes).ok())?
+}
+
 /// A listener for other servers, bound before any loop runs.
 #[derive(Debug)]
 pub struct PeerListener(listen::Bound);
@@ -103,5 +113,103 @@ impl PeerListener {
                 }
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const LIMIT: Duration = Duration::from_millis(150);
+
+    fn host(address: SocketAddr) -> (String, u16) {
+        (address.ip().to_string(), address.port())
+    }
+
+    /// A port at which nobody listens.
+    fn refusing() -> (String, u16) {
+        host(
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap(),
+        )
+    }
+
+    /// A port that answers nobody, as a machine that is off: its queue is full. And what keeps it so.
+    fn silent() -> ((String, u16), Vec<socket2::Socket>) {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut kept = vec![listener];
+        for _ in 0..4 {
+            let dialler = socket();
+            dialler.set_nonblocking(true).unwrap();
+            let _ = dialler.connect(&address);
+            kept.push(dialler);
+        }
+        (host(address.as_socket().unwrap()), kept)
+    }
+
+    fn dialled(hosts: &[(String, u16)]) -> (io::Result<TcpStream>, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let begun = Instant::now();
+        (runtime.block_on(dial(hosts, LIMIT, true)), begun.elapsed())
+    }
+
+    #[test]
+    fn silence_is_waited_for_as_long_as_cnx_timeout_says_and_told_from_refusal() {
+        let (silent, _kept) = silent();
+        let (result, took) = dialled(std::slice::from_ref(&silent));
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(LIMIT <= took && took < 10 * LIMIT, "{took:?}");
+        let kind = |hosts: &[(String, u16)]| dialled(hosts).0.unwrap_err().kind();
+        assert_eq!(kind(&[refusing(), refusing()]), io::ErrorKind::ConnectionRefused);
+        // It may live behind the silent one.
+        assert_eq!(kind(&[silent.clone(), refusing()]), io::ErrorKind::TimedOut);
+        assert_eq!(kind(&[refusing(), silent]), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn of_several_addresses_the_first_that_answers_is_taken() {
+        let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (silent, _kept) = silent();
+        let port = there.local_addr().unwrap().port();
+        let (result, _) = dialled(&[silent, refusing(), ("localhost".into(), port)]);
+        assert_eq!(result.unwrap().peer_addr().unwrap().port(), port);
+    }
+
+    #[test]
+    fn what_the_other_end_does_not_take_is_not_acknowledged() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let here = TcpStream::connect(there.local_addr().unwrap()).await.unwrap();
+            let (there, _) = there.accept().await.unwrap();
+            assert_eq!(unacknowledged(&here), Some(0));
+            // More than both ends hold.
+            let mut sent = 0;
+            while let Ok(bytes) = here.try_write(&[0; 1 << 16]) {
+                sent += bytes;
+                tokio::task::yield_now().await;
+            }
+            assert!(unacknowledged(&here).is_some_and(|bytes| bytes > 0), "{sent} bytes");
+            let mut taken = 0;
+            while taken < sent {
+                there.readable().await.unwrap();
+                taken += there.try_read(&mut [0; 1 << 16]).unwrap_or(0);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(unacknowledged(&here), Some(0), "{taken} of {sent} bytes");
+        });
     }
 }

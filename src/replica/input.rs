@@ -39,7 +39,7 @@ pub struct WriteRequest {
 }
 
 /// What an origin is told once its transaction is durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// The reply to a write.
     Reply {
@@ -70,7 +70,7 @@ pub enum Answer {
 }
 
 /// An answer on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Answered {
     /// To whom.
     pub origin: Origin,

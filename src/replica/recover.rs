@@ -2,6 +2,11 @@
 //!
 //! A member of an ensemble holds the end of the log back ([`Recovery::holding_back`]): its leader may tell it to forget
 //! some of that, and learners may lack it.
+//!
+//! A digest that differs ends the replay, with one exception. A snapshot that came from a Java leader is ahead of its zxid by
+//! what that leader applied while it wrote, so digests differ behind it until the log has caught up (traps.md T-49). So a
+//! member's store is forgiven what differs before the first digest that is equal, and nothing after it
+//! ([`Recovery::of_store`]); where none is equal until the end, that is told ([`Recovery::doubt`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use storage::Zxid;
-use storage::engine::Inspect;
+use storage::engine::{Inspect, Options};
+use storage::rewind;
 use storage::trie::Trie;
 
 use crate::tree::snapshot::{self, Inspector};
@@ -29,6 +35,11 @@ pub struct Recovery {
     held: VecDeque<Proposal>,
     held_bytes: usize,
     held_max: (usize, usize),
+    forgives: bool,
+    /// Whether a digest was found equal since the snapshot.
+    proven: bool,
+    /// The last transaction that was forgiven.
+    doubted: Option<Zxid>,
     /// Transactions replayed.
     pub replayed: u64,
 }
@@ -44,6 +55,9 @@ impl Recovery {
             held: VecDeque::new(),
             held_bytes: 0,
             held_max: (0, 0),
+            forgives: false,
+            proven: false,
+            doubted: None,
             replayed: 0,
         }
     }
@@ -53,6 +67,23 @@ impl Recovery {
     pub fn holding_back(mut self, count: usize, bytes: usize) -> Recovery {
         self.held_max = (count, bytes);
         self
+    }
+
+    /// Of this store: if it ever was a member's, its snapshot may be a Java leader's. What is wrong with its manifest is
+    /// for who opens it to tell.
+    #[must_use]
+    pub fn of_store(mut self, options: &Options) -> Recovery {
+        self.forgives = matches!(rewind::epochs(options), Ok(epochs) if epochs != (0, 0));
+        self
+    }
+
+    /// What was forgiven and never made good, for people.
+    pub fn doubt(&self) -> Option<String> {
+        let zxid = self.doubted.filter(|_| !self.proven)?;
+        Some(format!(
+            "no digest since the snapshot is its author's, the last one of transaction {zxid}: right behind a snapshot of \
+             Apache ZooKeeper that is to be expected; else the tree differs from the other servers'"
+        ))
     }
 
     /// The tree, its last transaction, and what was held back, which follows that.
@@ -102,12 +133,16 @@ impl Recovery {
         let tree = self.tree();
         tree.apply(&header, &txn, &mut Vec::new());
         let mine = tree.totals().digest;
-        if let Some(digest) = digest.filter(|_| tree.features().digest)
-            && digest != mine
-        {
-            return Err(format!(
-                "the tree's digest is {mine:x}, the transaction ({txn}) was logged with {digest:x}"
-            ));
+        if let Some(digest) = digest.filter(|_| tree.features().digest) {
+            if digest != mine && (self.proven || !self.forgives) {
+                return Err(format!(
+                    "the tree's digest is {mine:x}, the transaction ({txn}) was logged with {digest:x}"
+                ));
+            }
+            match digest == mine {
+                true => self.proven = true,
+                false => self.doubted = Some(zxid),
+            }
         }
         self.replayed += 1;
         if self.replayed.is_multiple_of(RECLAIM_EVERY) {
@@ -183,5 +218,85 @@ impl storage::engine::Recover for Recovery {
 impl Inspect for Inspector {
     fn inspect(&self, entries: &[(&[u8], &[u8])]) -> Result<(), String> {
         Inspector::inspect(self, entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::acl::{ALL, Acl};
+    use crate::wire::txn::{Change, CreateTxn};
+
+    fn features() -> Features {
+        Features {
+            digest: true,
+            ..Features::default()
+        }
+    }
+
+    /// Creates of a node each, as their author logged them.
+    fn log(names: &[&str]) -> Vec<(Zxid, Vec<u8>)> {
+        let mut tree = Tree::new(1, features());
+        let record = |(name, zxid): (&&str, i64)| {
+            let header = TxnHeader {
+                session: 1,
+                cxid: 0,
+                zxid,
+                time_ms: 1,
+            };
+            let txn = Txn::Change(Change::Create {
+                path: (*name).into(),
+                data: Some(name.as_bytes().to_vec()),
+                acl: vec![Acl::anyone(ALL)],
+                kind: CreateTxn::Plain { ephemeral: false },
+                parent_cversion: zxid as i32,
+            });
+            tree.apply(&header, &txn, &mut Vec::new());
+            let mut payload = Vec::new();
+            txn.append(&header, Some(tree.totals().digest), &mut payload);
+            (Zxid(zxid as u64), payload)
+        };
+        names.iter().zip(1..).map(record).collect()
+    }
+
+    /// A tree at zxid 1 that holds what follows up to `ahead` already, as a Java leader's snapshot may.
+    fn fuzzy(log: &[(Zxid, Vec<u8>)], ahead: usize) -> Tree {
+        let mut tree = Tree::new(1, features());
+        for (zxid, payload) in &log[..ahead] {
+            let (header, txn, _) = decode(*zxid, payload).unwrap();
+            tree.apply(&header, &txn, &mut Vec::new());
+        }
+        tree.finish(1);
+        tree
+    }
+
+    fn replay(recovery: Recovery, tree: Tree, log: &[(Zxid, Vec<u8>)]) -> Result<u64, String> {
+        let mut recovery = recovery;
+        recovery.tree = Some(tree);
+        for (zxid, payload) in &log[1..] {
+            recovery.apply(*zxid, payload)?;
+        }
+        Ok(recovery.tree().totals().digest)
+    }
+
+    #[test]
+    fn a_snapshot_that_is_ahead_of_itself_is_caught_up_with() {
+        let log = log(&["/a", "/b", "/c", "/d", "/e"]);
+        let exact = replay(Recovery::new(features(), 1), fuzzy(&log, 1), &log).unwrap();
+        let member = || Recovery {
+            forgives: true,
+            ..Recovery::new(features(), 1)
+        };
+        assert_eq!(replay(member(), fuzzy(&log, 4), &log), Ok(exact));
+        let refused = replay(Recovery::new(features(), 1), fuzzy(&log, 4), &log).unwrap_err();
+        assert!(
+            refused.contains("was logged with"),
+            "a lone server has no such snapshot: {refused}"
+        );
+        // Once it has caught up nothing is forgiven.
+        let mut spoiled = log.clone();
+        let last = spoiled.last_mut().unwrap();
+        *last.1.last_mut().unwrap() ^= 1;
+        assert!(replay(member(), fuzzy(&log, 3), &spoiled).is_err());
     }
 }

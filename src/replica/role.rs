@@ -11,7 +11,7 @@ use super::reap::Reaper;
 use super::session::{Place, Sessions};
 use crate::base::{Epoch, Zxid};
 use crate::tree::apply::{Applied, Outcome};
-use crate::tree::{Tree, View};
+use crate::tree::{Tree, Version, View};
 use crate::wire::acl::Id;
 use crate::wire::error::ErrorCode;
 use crate::wire::reply::{OpResult, WriteReply};
@@ -71,14 +71,25 @@ impl Replica {
 
     /// Takes a leader's part. Everything before is visible; the next transaction is the epoch's first. Gives the version
     /// that says so: clients see the epoch's zxid (`Leader#startZkServer`).
-    pub fn lead(&mut self, epoch: Epoch, now: Now) -> crate::tree::Version {
+    pub fn lead(&mut self, epoch: Epoch, now: Now) -> Version {
+        let version = self.begin(epoch);
+        self.track_all(now);
+        self.reaper = Reaper::new(self.settings.reap, now.ms);
+        version
+    }
+
+    /// Follows in an epoch: everything that its leader began it with is visible. Clients see the epoch's zxid as they do
+    /// at the leader, or who comes from there would see zxids go back. Gives the version that says so, if it is news.
+    pub fn follow(&mut self, epoch: Epoch) -> Option<Version> {
+        (self.pipeline.last_prepared() < epoch.zxid()).then(|| self.begin(epoch))
+    }
+
+    fn begin(&mut self, epoch: Epoch) -> Version {
         let zxid = epoch.zxid();
         self.tree.finish(zxid.0 as i64);
         let version = self.tree.seal();
         self.pipeline.begin(zxid);
         self.published.advance(&version);
-        self.track_all(now);
-        self.reaper = Reaper::new(self.settings.reap, now.ms);
         version
     }
 
@@ -135,7 +146,7 @@ impl Replica {
         if request.opcode == CREATE_SESSION {
             return self.open_for(link, request, now, log);
         }
-        let op = Op::from_code(request.opcode).filter(|op| is_write(*op));
+        let op = Op::from_code(request.opcode).filter(|op| op.is_write());
         let decoded = op.map(|op| Request::read(op, request.body));
         let Some(Ok(decoded)) = decoded else {
             return self.log_error(id, cxid, ErrorCode::MarshallingError, now, log);
@@ -199,23 +210,6 @@ pub(super) fn is_moved(reply: &WriteReply) -> bool {
         WriteReply::Multi(results) => results.first() == Some(&OpResult::Error(moved.code())),
         _ => false,
     }
-}
-
-/// Whether an opcode becomes a transaction.
-fn is_write(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Create
-            | Op::Create2
-            | Op::CreateContainer
-            | Op::CreateTtl
-            | Op::Delete
-            | Op::SetData
-            | Op::SetAcl
-            | Op::Multi
-            | Op::Reconfig
-            | Op::CloseSession
-    )
 }
 
 /// What the client that asked for a transaction is told (`FinalRequestProcessor#processRequest`).

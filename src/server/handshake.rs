@@ -8,7 +8,6 @@ use super::conn::{Conn, Stage, send_soon};
 use super::core::Core;
 use super::message::ToWriter;
 use super::shared::Mode;
-use crate::base::Epoch;
 use crate::base::id::SessionId;
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
 
@@ -26,8 +25,9 @@ impl Core {
             return conn.abort();
         }
         conn.wanted.set(Some(request.session_id));
-        if self.is_ahead(request.last_zxid_seen) {
-            // The client has seen more than we have: it must find a server that is further.
+        if request.last_zxid_seen > self.view.borrow().totals().zxid.0 as i64 {
+            // The client has seen more than we have: it must find a server that is further. An epoch's zxid, which no
+            // transaction has, is shown by everybody who serves in that epoch.
             tracing::info!(peer = %conn.peer, seen = format!("0x{:x}", request.last_zxid_seen), "a client from the future was refused");
             return conn.abort();
         }
@@ -61,14 +61,6 @@ impl Core {
             timeout_ms,
             heart,
         });
-    }
-
-    /// Whether a client has seen more than this server has. A leader begins its epoch with a zxid that no transaction
-    /// has: who has seen that has seen no more than what everybody has who follows in that epoch.
-    fn is_ahead(&self, seen: i64) -> bool {
-        let begin = Epoch((seen >> 32) as u32);
-        let is_begin = seen > 0 && begin.zxid().0 as i64 == seen && begin.0 <= self.shared.epoch();
-        seen > self.view.borrow().totals().zxid.0 as i64 && !is_begin
     }
 
     /// Without a leader only who asked for it is served, with a session that nobody else knows; one of the ensemble's

@@ -20,8 +20,8 @@ use super::options::Ensemble;
 use super::peers::{Listeners, Peers};
 use super::publish;
 use super::shared::{Mode, Shared};
-use super::snapshots::{self, Asked, Trigger};
-use super::writer::{RECLAIM_MIN, RECLAIM_SHARE, give_up};
+use super::snapshots::Trigger;
+use super::writer::{RECLAIM_MIN, RECLAIM_SHARE, give_up, write_soon};
 use crate::base::ServerId;
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
@@ -43,7 +43,6 @@ pub struct Host {
     disk: Disk,
     trigger: Trigger,
     level: Level,
-    asked: Vec<Asked>,
     stopping: Vec<tokio::sync::oneshot::Sender<()>>,
     numbers: WriterNumbers,
     counts: Counts,
@@ -137,13 +136,10 @@ impl Host {
             writing: false,
             started_ms: 0,
         };
-        let seed = shared.clock.wall_ms() as u64;
-        let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
-        let (count, bytes) = shared.opened.replayed;
-        trigger.replayed(count, bytes);
+        let trigger = Trigger::of(&shared);
         let shared_durable = shared.opened.durable;
         Ok(Host {
-            peers: Peers::start(&shared, &ensemble, listeners),
+            peers: Peers::start(&shared, &ensemble, listeners, member.node().notification()),
             numbers: WriterNumbers::new(&shared.opened.start),
             shared,
             ensemble,
@@ -152,7 +148,6 @@ impl Host {
             disk,
             trigger,
             level: Level::Enough,
-            asked: Vec::new(),
             stopping: Vec::new(),
             counts: Counts::new(shared_durable),
         })
@@ -267,18 +262,13 @@ impl Host {
     fn handle_other(&mut self, message: ToWriter, now: Now) {
         match message {
             ToWriter::Snapshot(asked) => {
-                self.asked.extend(asked);
-                if self.trigger.ask() {
+                if self.trigger.ask_for(asked) {
                     self.snapshot();
                 }
             }
             ToWriter::SnapshotDone(took_ms) => {
                 took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
-                let another = match took_ms {
-                    Some(_) => self.trigger.done(),
-                    None => self.trigger.failed(now.ms),
-                };
-                if another {
+                if self.trigger.ended(took_ms, now.ms) {
                     self.snapshot();
                 }
             }
@@ -364,8 +354,9 @@ impl Host {
             }
         }
         publish::ring(&self.shared, wake);
-        let state = self.member.node().state();
-        self.peers.set_state(state);
+        let own = self.member.node().notification();
+        let state = own.state;
+        self.peers.set_own(own);
         if state != State::Looking && self.shared.mode() == Mode::ReadOnly {
             self.shared.set_mode(Mode::Nobody, false);
             self.tell_all(|| ToCore::HangUp);
@@ -381,13 +372,12 @@ impl Host {
     }
 
     fn serve(&mut self, serving: Serving) {
-        let (mode, epoch) = match serving {
-            Serving::Nobody => (Mode::Nobody, None),
-            Serving::AsLeader(epoch) => (Mode::Leader, Some(epoch)),
-            Serving::AsFollower(epoch) => (Mode::Follower, Some(epoch)),
-            Serving::AsObserver(epoch) => (Mode::Observer, Some(epoch)),
+        let mode = match serving {
+            Serving::Nobody => Mode::Nobody,
+            Serving::AsLeader(_) => Mode::Leader,
+            Serving::AsFollower(_) => Mode::Follower,
+            Serving::AsObserver(_) => Mode::Observer,
         };
-        epoch.iter().for_each(|epoch| self.shared.set_epoch(epoch.0));
         let welcome = match mode {
             Mode::Nobody => false,
             Mode::Leader => self.ensemble.leader_serves,
@@ -431,6 +421,8 @@ impl Host {
             Event::Synchronising { how: How::Snap, .. } => counts.snaps += 1,
             Event::Synchronising { .. } => counts.diffs += 1,
             Event::Dropped { .. } => {}
+            // As often as it likes to come, and one line for all of it.
+            Event::SecondOne { link, .. } | Event::Stranger { link, .. } => return self.peers.refuse(*link, event),
         }
         tracing::info!("{event}");
     }
@@ -438,14 +430,7 @@ impl Host {
     /// A batch of the log is durable; gives the last operation that thereby is.
     fn written(&mut self, write: LogWrite) -> Option<Mark> {
         let took_ms = self.shared.clock.ms() - self.disk.started_ms;
-        self.numbers.syncs.add(took_ms);
-        if took_ms > self.shared.options.sync_warning_ms {
-            self.numbers.slow_syncs += 1;
-            tracing::warn!(
-                took_ms,
-                "making a log batch durable took longer than fsync.warningthresholdms"
-            );
-        }
+        self.numbers.note_sync(took_ms, self.shared.options.sync_warning_ms);
         let bytes = write.record_bytes;
         let (mark, count) = self.disk.written(write);
         self.numbers.batches.add(count);
@@ -459,31 +444,19 @@ impl Host {
     /// Only what is decided is in the view; while nobody is served that may be another leader's state soon.
     fn snapshot(&mut self) {
         if self.shared.mode() == Mode::Nobody {
-            for asked in self.asked.drain(..) {
-                let _ = asked.send(Err("this server has no leader".into()));
-            }
-            self.trigger.failed(self.shared.clock.ms());
-            return;
+            return self
+                .trigger
+                .put_off("this server has no leader", self.shared.clock.ms());
         }
         let view = self.member.view();
-        if let Err(why) = self
-            .storage
-            .has_room_for_snapshot(snapshots::bytes_at_most(view.totals()))
-        {
-            if !self.trigger.is_put_off() {
-                tracing::warn!("no snapshot is taken until there is room for it; the log keeps everything: {why}");
-            }
-            for asked in self.asked.drain(..) {
-                let _ = asked.send(Err(format!("there is no room for a snapshot: {why}")));
-            }
-            self.trigger.failed(self.shared.clock.ms());
-            return;
+        // An epoch's beginning is no transaction: a log that is cut behind the last one takes such a snapshot away, and it
+        // must not be the only one.
+        if view.totals().zxid.counter() == 0 && !self.trigger.is_awaited() {
+            return self
+                .trigger
+                .put_off("nothing is decided in this epoch", self.shared.clock.ms());
         }
-        let (storage, shared) = (Arc::clone(&self.storage), Arc::clone(&self.shared));
-        if let Err(error) = snapshots::take(storage, shared, view, std::mem::take(&mut self.asked)) {
-            tracing::error!(%error, "no thread for a snapshot");
-            self.trigger.failed(self.shared.clock.ms());
-        }
+        self.trigger.take(&self.storage, &self.shared, view);
     }
 
     fn report(&self) -> WriterReport {
@@ -591,22 +564,12 @@ impl Disk {
         if let Some(write) = log.next_write() {
             self.writing = true;
             self.started_ms = self.shared.clock.ms();
-            return self.write(write);
+            return write_soon(&self.device, &self.shared, write);
         }
         if let Some((mark, store)) = self.waiting.pop_front() {
             self.writing = true;
             self.perform(mark, store);
         }
-    }
-
-    fn write(&self, write: LogWrite) {
-        let (device, shared) = (Rc::clone(&self.device), Arc::clone(&self.shared));
-        let description = format!("{write}");
-        tokio::task::spawn_local(async move {
-            let result = device.write(write).await;
-            let result = result.map_err(|error| std::io::Error::new(error.kind(), format!("{description}: {error}")));
-            shared.writer.send(ToWriter::Written(result));
-        });
     }
 
     /// The log is idle, and nothing else is under way.
@@ -630,6 +593,7 @@ impl Disk {
                     tracing::info!(%zxid, ms, "the log was cut behind what the leader has");
                 }
                 Store::Install(zxid, view) => {
+                    crate::io::processor::unpin();
                     let begun = Instant::now();
                     let received = storage.receive(zxid, view.seed(), &view.meta(), &mut view.entries())?;
                     storage.install(log.as_mut().expect("it was lent"), &received)?;

@@ -239,6 +239,18 @@ impl WriterNumbers {
         numbers.replayed.add(start.replayed);
         numbers
     }
+
+    /// A batch of the log took so long; too long is worth a line.
+    pub fn note_sync(&mut self, took_ms: u64, warning_ms: u64) {
+        self.syncs.add(took_ms);
+        if took_ms > warning_ms {
+            self.slow_syncs += 1;
+            tracing::warn!(
+                took_ms,
+                "making a log batch durable took longer than fsync.warningthresholdms"
+            );
+        }
+    }
 }
 
 #[cfg(test)]

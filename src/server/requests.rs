@@ -20,23 +20,6 @@ use crate::wire::jute::Reader;
 use crate::wire::reply::ReplyHeader;
 use crate::wire::request::{Op, Request, RequestHeader};
 
-/// Whether an opcode goes to the writer.
-pub fn is_write(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Create
-            | Op::Create2
-            | Op::CreateContainer
-            | Op::CreateTtl
-            | Op::Delete
-            | Op::SetData
-            | Op::SetAcl
-            | Op::Multi
-            | Op::Reconfig
-            | Op::CloseSession
-    )
-}
-
 impl Core {
     /// Handles every whole frame at the front of `input` and drops it there. Gives the buffer length that is
     /// needed to go on.
@@ -101,7 +84,7 @@ impl Core {
             return self.request_read_only(conn, header.xid, op, &body, read_ms);
         }
         // A member's sync goes to its leader.
-        let is_asked = |op| is_write(op) || op == Op::Sync && self.shared.options.ensemble.is_some();
+        let is_asked = |op: Op| op.is_write() || op == Op::Sync && self.shared.options.ensemble.is_some();
         match op.filter(|op| is_asked(*op) && Request::read(*op, &body).is_ok()) {
             Some(op) => self.send_write(conn, header.xid, InFlight { op, read_ms }, body.keep(), conn.ids()),
             // What does not decode too: answered at once, its error would overtake the answers before it.
@@ -128,7 +111,7 @@ impl Core {
                 self.reply_header(conn, xid, zxid, 0);
                 conn.set_stage(Stage::Ending);
             }
-            Some(op) if is_write(op) || op == Op::Sync => {
+            Some(op) if op.is_write() || op == Op::Sync => {
                 self.reply_error(conn, xid, ErrorCode::NotReadOnly, InFlight { op, read_ms });
             }
             op => conn.with_ids(|ids| self.handle(conn, xid, op, body, ids, read_ms)),

@@ -121,14 +121,18 @@ impl Prepared {
         let seed = u64::from_ne_bytes(random_bytes::<8>().map_err(|error| ServeError::System("/dev/urandom", error))?);
         let listeners = options.ensemble.as_deref().map(Listeners::bind).transpose();
         let listeners = listeners.map_err(|(address, error)| ServeError::Peers(address, error))?;
-        let recovery = Recovery::new(options.features.clone(), seed);
+        let store = storage_options(&options);
+        let recovery = Recovery::new(options.features.clone(), seed).of_store(&store);
         let recovery = match options.ensemble {
             None => recovery,
             Some(_) => recovery.holding_back(HELD_BACK, HELD_BACK_BYTES),
         };
         let mut timed = Timed::new(recovery, clock);
-        let (storage, log, report) = Storage::open(storage_options(&options), &mut timed)
-            .map_err(|error| ServeError::Data(error.to_string()))?;
+        let (storage, log, report) =
+            Storage::open(store, &mut timed).map_err(|error| ServeError::Data(error.to_string()))?;
+        if let Some(doubt) = timed.doubt() {
+            tracing::warn!("{doubt}");
+        }
         let start = timed.numbers();
         let now = Now {
             ms: clock.ms(),

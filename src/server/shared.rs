@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::utils::CachePadded;
 
@@ -75,7 +75,6 @@ pub struct Shared {
     /// Sessions that this server alone knows, in read-only mode.
     pub local_sessions: AtomicI64,
     handed: CachePadded<AtomicU64>,
-    epoch: AtomicU32,
     serving: AtomicU8,
     welcome: AtomicBool,
 }
@@ -142,7 +141,6 @@ impl Shared {
             trace_mask: AtomicI64::new(TRACE_MASK),
             local_sessions: AtomicI64::new(0),
             handed: CachePadded::default(),
-            epoch: AtomicU32::new(0),
             serving: AtomicU8::new(alone as u8),
             welcome: AtomicBool::new(alone == Mode::Standalone),
             opened,
@@ -172,16 +170,6 @@ impl Shared {
     /// As what this server serves now.
     pub fn mode(&self) -> Mode {
         Mode::ALL[self.serving.load(Ordering::Acquire) as usize]
-    }
-
-    /// In which epoch it serves, or did last.
-    pub fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Acquire)
-    }
-
-    /// From now on; the writer's right alone.
-    pub fn set_epoch(&self, epoch: u32) {
-        self.epoch.store(epoch, Ordering::Release);
     }
 
     /// Whether clients are taken (`leaderServes`).

@@ -32,14 +32,25 @@ pub struct Trigger {
     /// When one that could not be taken is tried again.
     again_ms: Option<u64>,
     asked: bool,
+    /// Who is told of the next one.
+    waiting: Vec<Asked>,
 }
 
 /// How long after a snapshot that could not be taken the next one is tried.
 const AGAIN_MS: u64 = 60_000;
 
 impl Trigger {
+    /// Of a server that has just started.
+    pub fn of(shared: &Shared) -> Trigger {
+        let seed = shared.clock.wall_ms() as u64;
+        let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
+        let (count, bytes) = shared.opened.replayed;
+        trigger.replayed(count, bytes);
+        trigger
+    }
+
     /// `seed` draws the first limits.
-    pub fn new(count_max: u64, bytes_max: Option<u64>, seed: u64) -> Trigger {
+    fn new(count_max: u64, bytes_max: Option<u64>, seed: u64) -> Trigger {
         let (count_limit, bytes_limit) = (0, 0);
         let mut trigger = Trigger {
             count_max,
@@ -52,6 +63,7 @@ impl Trigger {
             running: false,
             again_ms: None,
             asked: false,
+            waiting: Vec::new(),
         };
         trigger.draw();
         trigger
@@ -68,7 +80,7 @@ impl Trigger {
     }
 
     /// What is in the log behind the snapshot that was loaded.
-    pub fn replayed(&mut self, count: u64, bytes: u64) {
+    fn replayed(&mut self, count: u64, bytes: u64) {
         self.count_now += count;
         self.bytes_now += bytes;
     }
@@ -77,12 +89,20 @@ impl Trigger {
     pub fn logged(&mut self, count: u64, bytes: u64) -> bool {
         self.count_now += count;
         self.bytes_now += bytes;
-        let due = self.count_now >= self.count_limit || self.bytes_now >= self.bytes_limit;
-        due && self.begin()
+        self.is_due() && self.begin()
     }
 
-    /// Somebody wants one. True as above; if one is running, the next begins when it is done.
-    pub fn ask(&mut self) -> bool {
+    fn is_due(&self) -> bool {
+        self.count_now >= self.count_limit || self.bytes_now >= self.bytes_limit
+    }
+
+    /// Somebody wants one, and perhaps to be told of it. True as above; if one is running, the next begins when it is done.
+    pub fn ask_for(&mut self, asked: Option<Asked>) -> bool {
+        self.waiting.extend(asked);
+        self.ask()
+    }
+
+    fn ask(&mut self) -> bool {
         self.asked = true;
         self.begin()
     }
@@ -102,21 +122,58 @@ impl Trigger {
         self.running
     }
 
-    /// The snapshot that was running is done. True if another was asked for meanwhile, and is taken to be running.
-    pub fn done(&mut self) -> bool {
+    /// The snapshot that was running is done, or failed. True if another was asked for or became due meanwhile, and is
+    /// taken to be running.
+    pub fn ended(&mut self, took_ms: Option<u64>, now_ms: u64) -> bool {
+        match took_ms {
+            Some(_) => self.done(),
+            None => self.failed(now_ms),
+        }
+    }
+
+    fn done(&mut self) -> bool {
         (self.running, self.again_ms) = (false, None);
-        self.asked && self.begin()
+        (self.asked || self.is_due()) && self.begin()
     }
 
     /// It could not be taken: another is tried by and by, whatever comes to the log until then. True as above.
-    pub fn failed(&mut self, now_ms: u64) -> bool {
+    fn failed(&mut self, now_ms: u64) -> bool {
         (self.running, self.again_ms) = (false, Some(now_ms + AGAIN_MS));
         self.asked && self.begin()
+    }
+
+    /// Whether somebody waits for it.
+    pub fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Whether the last one could not be taken.
     pub fn is_put_off(&self) -> bool {
         self.again_ms.is_some()
+    }
+
+    /// The one that was to run cannot: who waits for it is told why, and it is tried again by and by.
+    pub fn put_off(&mut self, why: &str, now_ms: u64) {
+        for asked in self.waiting.drain(..) {
+            // Nobody may be waiting any more.
+            let _ = asked.send(Err(why.to_owned()));
+        }
+        self.failed(now_ms);
+    }
+
+    /// Takes the one that is to run, of this view.
+    pub fn take(&mut self, storage: &Arc<Storage>, shared: &Arc<Shared>, view: View) {
+        if let Err(why) = storage.has_room_for_snapshot(bytes_at_most(view.totals())) {
+            if !self.is_put_off() {
+                tracing::warn!("no snapshot is taken until there is room for it; the log keeps everything: {why}");
+            }
+            return self.put_off(&format!("there is no room for a snapshot: {why}"), shared.clock.ms());
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        if let Err(error) = take(Arc::clone(storage), Arc::clone(shared), view, waiting) {
+            tracing::error!(%error, "no thread for a snapshot");
+            self.failed(shared.clock.ms());
+        }
     }
 
     /// True if one that could not be taken is due again; it is then taken to be running.
@@ -131,7 +188,7 @@ fn jittered(max: u64, random: u64) -> u64 {
 }
 
 /// More than a snapshot of that tree takes: its paths and data as they are, and what stands beside them in each node.
-pub fn bytes_at_most(totals: &Totals) -> u64 {
+fn bytes_at_most(totals: &Totals) -> u64 {
     const NODE_BYTES: u64 = 64;
     totals.bytes + totals.nodes * NODE_BYTES
 }
@@ -154,7 +211,7 @@ pub type Asked = oneshot::Sender<Result<Taken, String>>;
 const NICE: i32 = 2;
 
 /// Writes a version to the disk on a thread of its own, tells who asked for it, and the writer.
-pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<Asked>) -> std::io::Result<()> {
+fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<Asked>) -> std::io::Result<()> {
     let rate = shared.options.snap_rate;
     let view = view.freeze();
     let work = move || {
@@ -163,7 +220,7 @@ pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<A
         let _ = rustix::process::setpriority_process(None, NICE);
         let started = std::time::Instant::now();
         let zxid = view.totals().zxid;
-        let taken = storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut view.entries(), rate);
+        let taken = storage.write_snapshot(zxid, view.seed(), &view.meta(), &mut polite(view.entries()), rate);
         let took_ms = match &taken {
             Ok(info) => {
                 let ms = started.elapsed().as_millis() as u64;
@@ -190,6 +247,21 @@ pub fn take(storage: Arc<Storage>, shared: Arc<Shared>, view: View, asked: Vec<A
         .name("snapshot".into())
         .spawn(work)
         .map(drop)
+}
+
+/// Entries between two moments at which the snapshot's thread lets others go first: some 30 µs.
+const POLITE: u32 = 64;
+
+/// The same entries, while whoever waits for this processor gets it. Nobody would for a whole slice of the scheduler's
+/// (3 ms), several times on the way of one write.
+fn polite<T>(entries: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut count = 0;
+    entries.inspect(move |_| {
+        count += 1;
+        if count % POLITE == 0 {
+            std::thread::yield_now();
+        }
+    })
 }
 
 fn open(zxid: Zxid, path: &Path) -> Result<Taken, String> {
@@ -277,8 +349,8 @@ mod tests {
             }
             assert!((50..=100).contains(&count), "{count}");
             assert!(!trigger.logged(1000, 1000), "one at a time");
-            trigger.done();
-            trigger.draw();
+            assert!(trigger.done(), "what became due meanwhile is taken then");
+            assert!(!trigger.done());
         }
         assert!(Trigger::new(1_000_000, Some(1000), 1).logged(1, 1001));
     }

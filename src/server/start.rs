@@ -59,6 +59,11 @@ impl Timed {
         }
     }
 
+    /// What the recovery forgave, for people.
+    pub fn doubt(&self) -> Option<String> {
+        self.recovery.doubt()
+    }
+
     /// The recovered tree.
     pub fn finish(self) -> Tree {
         self.recovery.finish()

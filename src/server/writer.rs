@@ -16,7 +16,7 @@ use super::message::{ToCore, ToWriter, WriterReport};
 use super::metrics::WriterNumbers;
 use super::publish;
 use super::shared::Shared;
-use super::snapshots::{self, Asked, Trigger};
+use super::snapshots::Trigger;
 use crate::io::runtime::BREATHE_EVERY;
 use crate::io::{LogDevice, breathe};
 use crate::replica::Now;
@@ -40,7 +40,6 @@ pub struct Writer {
     device: Rc<LogDevice>,
     trigger: Trigger,
     level: Level,
-    asked: Vec<Asked>,
     writing: bool,
     batch_count: usize,
     batch_started_ms: u64,
@@ -58,10 +57,7 @@ impl Writer {
     /// Puts the writer together; it runs on the loop that calls [`Writer::run`].
     pub fn new(shared: Arc<Shared>, storage: Arc<Storage>, replica: Replica, log: Log) -> std::io::Result<Writer> {
         let device = Rc::new(LogDevice::open(shared.options.engine)?);
-        let seed = shared.clock.wall_ms() as u64;
-        let mut trigger = Trigger::new(shared.options.snap_count, shared.options.snap_bytes, seed);
-        let (count, bytes) = shared.opened.replayed;
-        trigger.replayed(count, bytes);
+        let trigger = Trigger::of(&shared);
         let stopping = Vec::new();
         let numbers = WriterNumbers::new(&shared.opened.start);
         Ok(Writer {
@@ -72,7 +68,6 @@ impl Writer {
             device,
             trigger,
             level: Level::Enough,
-            asked: Vec::new(),
             writing: false,
             batch_count: 0,
             batch_started_ms: 0,
@@ -200,18 +195,13 @@ impl Writer {
             ToWriter::Written(Ok(write)) => self.written(write),
             ToWriter::Written(Err(error)) => give_up(&error),
             ToWriter::Snapshot(asked) => {
-                self.asked.extend(asked);
-                if self.trigger.ask() {
+                if self.trigger.ask_for(asked) {
                     self.snapshot();
                 }
             }
             ToWriter::SnapshotDone(took_ms) => {
                 took_ms.into_iter().for_each(|ms| self.numbers.snapshots.add(ms));
-                let another = match took_ms {
-                    Some(_) => self.trigger.done(),
-                    None => self.trigger.failed(now.ms),
-                };
-                if another {
+                if self.trigger.ended(took_ms, now.ms) {
                     self.snapshot();
                 }
             }
@@ -300,27 +290,14 @@ impl Writer {
     /// Sends the open batch to the disk.
     fn start_write(&mut self) {
         let Some(write) = self.next_write() else { return };
-        let (device, shared) = (Rc::clone(&self.device), Arc::clone(&self.shared));
-        let description = format!("{write}");
-        tokio::task::spawn_local(async move {
-            let result = device.write(write).await;
-            let result = result.map_err(|error| std::io::Error::new(error.kind(), format!("{description}: {error}")));
-            shared.writer.send(ToWriter::Written(result));
-        });
+        write_soon(&self.device, &self.shared, write);
     }
 
     /// A batch is durable: it is published.
     fn written(&mut self, write: LogWrite) {
         self.writing = false;
         let took_ms = self.shared.clock.ms() - self.batch_started_ms;
-        self.numbers.syncs.add(took_ms);
-        if took_ms > self.shared.options.sync_warning_ms {
-            self.numbers.slow_syncs += 1;
-            tracing::warn!(
-                took_ms,
-                "making a log batch durable took longer than fsync.warningthresholdms"
-            );
-        }
+        self.numbers.note_sync(took_ms, self.shared.options.sync_warning_ms);
         let (first, bytes) = (write.first, write.record_bytes);
         let durable = self.log.written(write);
         let transactions = durable.0 - first.0 + 1;
@@ -345,25 +322,19 @@ impl Writer {
     }
 
     fn snapshot(&mut self) {
-        let totals = *self.replica.view().totals();
-        if let Err(why) = self.storage.has_room_for_snapshot(snapshots::bytes_at_most(&totals)) {
-            if !self.trigger.is_put_off() {
-                tracing::warn!("no snapshot is taken until there is room for it; the log keeps everything: {why}");
-            }
-            for asked in self.asked.drain(..) {
-                // Nobody may be waiting any more.
-                let _ = asked.send(Err(format!("there is no room for a snapshot: {why}")));
-            }
-            self.trigger.failed(self.shared.clock.ms());
-            return;
-        }
-        let (storage, shared) = (Arc::clone(&self.storage), Arc::clone(&self.shared));
-        let taken = snapshots::take(storage, shared, self.replica.view(), std::mem::take(&mut self.asked));
-        if let Err(error) = taken {
-            tracing::error!(%error, "no thread for a snapshot");
-            self.trigger.failed(self.shared.clock.ms());
-        }
+        self.trigger.take(&self.storage, &self.shared, self.replica.view());
     }
+}
+
+/// Sends a batch to the disk; its end comes back as a message.
+pub(super) fn write_soon(device: &Rc<LogDevice>, shared: &Arc<Shared>, write: LogWrite) {
+    let (device, shared) = (Rc::clone(device), Arc::clone(shared));
+    let description = format!("{write}");
+    tokio::task::spawn_local(async move {
+        let result = device.write(write).await;
+        let result = result.map_err(|error| std::io::Error::new(error.kind(), format!("{description}: {error}")));
+        shared.writer.send(ToWriter::Written(result));
+    });
 }
 
 /// One line, then the end: what was not acknowledged may or may not be on the disk, and nobody may be told more.

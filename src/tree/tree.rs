@@ -32,7 +32,7 @@ pub struct Features {
 }
 
 /// Counts and sums of a version: everything about it that is not in the trie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Totals {
     /// The last transaction applied.
     pub zxid: Zxid,

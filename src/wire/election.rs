@@ -170,7 +170,9 @@ fn address(part: &str) -> Option<Address> {
     };
     // A second colon outside of brackets fails here, as a port.
     let port = port.parse().ok()?;
-    (!host.is_empty()).then(|| Address {
+    // Nothing that a name or a literal can hold, and bytes that were no text.
+    let is_odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '[' | ']' | '\u{fffd}');
+    (!host.is_empty() && !host.contains(is_odd)).then(|| Address {
         host: host.to_owned(),
         port,
     })

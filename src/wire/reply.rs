@@ -37,7 +37,7 @@ impl ReplyHeader {
 }
 
 /// The answer to a write, before its xid and zxid are known to the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WriteReply {
     /// create: the path it got.
     Path(String),
@@ -54,7 +54,7 @@ pub enum WriteReply {
 }
 
 /// The result of one operation of a multi or multiRead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum OpResult {
     Create(String),

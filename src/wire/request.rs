@@ -91,6 +91,25 @@ opcodes! {
     CloseSession = -11, "CLOS";
 }
 
+impl Op {
+    /// Whether it becomes a transaction, and so goes to whoever leads.
+    pub fn is_write(self) -> bool {
+        matches!(
+            self,
+            Op::Create
+                | Op::Create2
+                | Op::CreateContainer
+                | Op::CreateTtl
+                | Op::Delete
+                | Op::SetData
+                | Op::SetAcl
+                | Op::Multi
+                | Op::Reconfig
+                | Op::CloseSession
+        )
+    }
+}
+
 /// The eight bytes before every request record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHeader {

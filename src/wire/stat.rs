@@ -3,7 +3,7 @@
 use super::jute::{Decoded, Reader, Writer};
 
 /// What clients are told of a node besides its data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct Stat {
     pub czxid: i64,

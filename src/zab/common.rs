@@ -10,7 +10,7 @@ use super::message::FromLearner;
 use super::message::Link;
 use super::output::{Outbox, Output, Serving};
 use super::quorum::Quorum;
-use super::vote::{NOTIFICATION_VERSION, Notification, State, Vote};
+use super::vote::{Notification, State, Vote};
 use crate::base::ServerId;
 
 /// What does not change while the server runs.
@@ -132,26 +132,26 @@ impl Common {
         }
     }
 
+    /// What the last election gave, said in this state.
+    pub fn elected(&self, state: State) -> Notification {
+        let (vote, round) = self.elected;
+        Notification::new(state, vote, round)
+    }
+
     /// Tells one server a vote.
-    pub fn notify(&mut self, to: ServerId, state: State, vote: Vote, round: i64) {
-        let version = NOTIFICATION_VERSION;
-        let notification = Notification {
-            state,
-            vote,
-            round,
-            version,
-        };
+    pub fn notify(&mut self, to: ServerId, notification: Notification) {
         self.out.push(Output::Notify { to, notification });
     }
 
     /// Answers somebody who looks for a leader while this server has one. A voter is told the round of that election,
     /// others this server's own (`FastLeaderElection.Messenger.WorkerReceiver#run`).
     pub fn answer(&mut self, from: ServerId, heard: &Notification, state: State) {
-        let (vote, round) = self.elected;
+        let elected = self.elected(state);
         if !self.settings.quorum.is_voter(from) {
-            self.notify(from, state, vote, self.round);
+            let round = self.round;
+            self.notify(from, Notification { round, ..elected });
         } else if heard.state == State::Looking {
-            self.notify(from, state, vote, round);
+            self.notify(from, elected);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::message::Link;
 use super::sync::How;
 use super::vote::Vote;
 use crate::base::{Epoch, ServerId, Zxid};
@@ -32,6 +33,8 @@ pub enum Why {
     Protocol(&'static str),
     /// As a leader: no quorum came, promised or followed in time.
     NoQuorum,
+    /// As a leader: this voter has chosen somebody else since, before anybody followed.
+    Outvoted(ServerId),
     /// As a leader: the quorum is gone.
     LostQuorum,
     /// As a leader: this server has more history.
@@ -77,6 +80,20 @@ pub enum Event {
         /// Why.
         why: &'static str,
     },
+    /// As a leader: somebody has the number of a learner that is connected and alive. The connection is closed.
+    SecondOne {
+        /// Whose number.
+        server: ServerId,
+        /// Over which connection.
+        link: Link,
+    },
+    /// As a leader: somebody who has not said who it is was hung up on.
+    Stranger {
+        /// Over which connection.
+        link: Link,
+        /// Why.
+        why: &'static str,
+    },
 }
 
 impl fmt::Display for Why {
@@ -91,6 +108,7 @@ impl fmt::Display for Why {
             Why::CannotTruncate(zxid) => write!(f, "the log cannot be cut behind {zxid}, as the leader wants"),
             Why::Protocol(what) => write!(f, "the leader broke the protocol: {what}"),
             Why::NoQuorum => write!(f, "no quorum followed in time"),
+            Why::Outvoted(id) => write!(f, "{id} has chosen another leader meanwhile"),
             Why::LostQuorum => write!(f, "the quorum is gone"),
             Why::Ahead(id) => write!(f, "{id} has more history"),
             Why::PromisedMore(id) => write!(f, "{id} promised a newer epoch"),
@@ -118,6 +136,11 @@ impl fmt::Display for Event {
                 How::Snap => write!(f, "{server} gets SNAP and {proposal_count} proposals"),
             },
             Event::Dropped { server, why } => write!(f, "{server} is dropped: {why}"),
+            Event::Stranger { why, .. } => write!(f, "{why}"),
+            Event::SecondOne { server, .. } => write!(
+                f,
+                "it calls itself {server}, which is connected and alive: no two servers may have one number (myid)"
+            ),
         }
     }
 }

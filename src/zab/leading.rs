@@ -22,6 +22,7 @@ use super::node::Role;
 use super::output::{Output, Serving};
 use super::progress::{Phase, Progress, UNKNOWN};
 use super::sync::{self, How};
+use super::vote::{Notification, State};
 use crate::base::{Epoch, ServerId, Zxid};
 
 /// Elected.
@@ -33,6 +34,8 @@ pub struct Leading {
     deadline_ms: u64,
     beat_ms: u64,
     beat_count: u64,
+    /// Whether the last beat came in time. Until one does, it is not known who left meanwhile.
+    is_awake: bool,
     /// Who is told when everything up to this zxid is committed.
     syncs: VecDeque<(Zxid, Link)>,
 }
@@ -66,6 +69,7 @@ impl Leading {
             deadline_ms: now_ms + common.settings.init_ms(),
             beat_ms: now_ms + common.settings.tick_ms / 2,
             beat_count: 0,
+            is_awake: true,
             syncs: VecDeque::new(),
         };
         let step = leading.gather(common, now_ms);
@@ -113,7 +117,7 @@ impl Leading {
         let Some(learner) = self.learners.get_mut(&link) else {
             return Role::Leading(self);
         };
-        learner.heard(now_ms + common.settings.sync_ms());
+        learner.heard(now_ms, common.settings.sync_ms());
         let step = match (learner.phase, message) {
             (
                 Phase::Greeted,
@@ -187,7 +191,23 @@ impl Leading {
         }
     }
 
-    fn give_up(self, common: &mut Common, why: Why, now_ms: u64) -> Role {
+    /// Whether a voter that was to follow has found a better candidate since, in this very election. It won its vote
+    /// before that one could be reached; while nobody leads yet another election costs less than to wait in vain for
+    /// learners. A candidate that only votes for itself is no reason: whoever comes late joins.
+    pub fn is_outvoted(&self, common: &Common, from: ServerId, heard: &Notification) -> bool {
+        let quorum = &common.settings.quorum;
+        let (vote, round) = common.elected;
+        self.stage == Stage::Gathering
+            && heard.state == State::Looking
+            && heard.round == round
+            && heard.vote.beats(&vote, quorum)
+            && heard.vote.leader != from
+            && quorum.is_voter(from)
+            && self.learners.values().all(|learner| learner.server != from)
+    }
+
+    /// Looks for a leader again.
+    pub fn give_up(self, common: &mut Common, why: Why, now_ms: u64) -> Role {
         common.leave(self.learners.into_keys());
         Looking::start(common, why, now_ms)
     }
@@ -201,12 +221,19 @@ impl Leading {
             return Ok(());
         }
         // A server that dials again has given its older connection up, even if that has not been noticed here. It takes
-        // its acknowledgements along: the server may be told to forget what it acknowledged and is not decided.
+        // its acknowledgements along: the server may be told to forget what it acknowledged and is not decided. But who
+        // dials while that connection is alive is another one with the same number.
         let older = self
             .learners
             .values()
             .find(|other| other.server == server && other.link != link);
-        if let Some(older) = older.map(|older| older.link) {
+        if let Some(older) = older {
+            if older.was_heard_within(common.settings.tick_ms, now_ms) {
+                common.tell(Event::SecondOne { server, link });
+                self.remove_learner(common, link);
+                return Ok(());
+            }
+            let older = older.link;
             self.drop_learner(common, older, "it connected again");
         }
         match self.stage.epoch() {
@@ -349,7 +376,7 @@ impl Leading {
     fn establish(&mut self, common: &mut Common, epoch: Epoch, now_ms: u64) {
         let itself = common.ledger.durable().current == epoch;
         let synced = |learner: &Progress| learner.phase >= Phase::Synced && !learner.observer;
-        if !self.is_quorum(common, itself, synced) {
+        if !self.is_awake || !self.is_quorum(common, itself, synced) {
             return;
         }
         self.stage = Stage::Serving(epoch);
@@ -438,12 +465,19 @@ impl Leading {
     // All stages.
 
     /// Every half tick: signs of life, and every tick the question whether a quorum is left (`Leader#lead`). Who has
-    /// missed a beat has slept, and asks at once: others may have a leader by now.
+    /// missed a beat has slept, and asks at once: others may have a leader by now. Before there is a quorum, learners
+    /// say nothing after their acknowledgement, and so it is not known which of them still wait: who has slept for as
+    /// long as they do gives up, and who has for less hears first, until the next beat, who has left.
     fn beat(&mut self, common: &mut Common, now_ms: u64) -> Step {
-        let slept = now_ms >= self.beat_ms + common.settings.tick_ms / 2;
+        let silent_ms = now_ms - self.beat_ms + common.settings.tick_ms / 2;
+        let slept = silent_ms >= common.settings.tick_ms;
+        self.is_awake = !slept;
         self.beat_ms = now_ms + common.settings.tick_ms / 2;
         self.beat_count += 1;
         let sync_ms = common.settings.sync_ms();
+        if !matches!(self.stage, Stage::Serving(_)) && silent_ms >= sync_ms {
+            return Err(Why::NoQuorum);
+        }
         let overdue = self
             .learners
             .values()
@@ -460,17 +494,25 @@ impl Leading {
         if asked && !self.is_quorum(common, true, in_step) {
             return Err(Why::LostQuorum);
         }
+        if let Stage::Awaiting(epoch) = self.stage {
+            self.establish(common, epoch, now_ms);
+        }
         Ok(())
     }
 
-    fn drop_learner(&mut self, common: &mut Common, link: Link, why: &'static str) {
-        let learner = self.learners.remove(&link).expect("it is one of the learners");
+    fn remove_learner(&mut self, common: &mut Common, link: Link) {
+        self.learners.remove(&link).expect("it is one of the learners");
         self.syncs.retain(|(_, waiting)| *waiting != link);
         common.out.close(link);
-        if learner.server != UNKNOWN {
-            let server = learner.server;
-            common.tell(Event::Dropped { server, why });
-        }
+    }
+
+    fn drop_learner(&mut self, common: &mut Common, link: Link, why: &'static str) {
+        let server = self.learners[&link].server;
+        common.tell(match server {
+            UNKNOWN => Event::Stranger { link, why },
+            server => Event::Dropped { server, why },
+        });
+        self.remove_learner(common, link);
     }
 
     /// Those that get everything new.
@@ -487,17 +529,12 @@ impl Leading {
 
     /// Whether the voters among the learners for which something holds are a quorum, with this server or without.
     fn is_quorum(&self, common: &Common, itself: bool, holds: impl Fn(&Progress) -> bool) -> bool {
-        let supporters: Vec<ServerId> = self
-            .learners
-            .values()
-            .filter(|learner| holds(learner))
-            .map(|learner| learner.server)
-            .collect();
+        let learners = || self.learners.values();
         let me = common.settings.me;
-        common
-            .settings
-            .quorum
-            .decides(|id| if id == me { itself } else { supporters.contains(&id) })
+        common.settings.quorum.decides(|id| match id == me {
+            true => itself,
+            false => learners().any(|learner| learner.server == id && holds(learner)),
+        })
     }
 }
 

@@ -57,6 +57,11 @@ impl Looking {
         looking.settle(common, now_ms)
     }
 
+    /// What it says.
+    pub fn notification(&self, common: &Common) -> Notification {
+        Notification::new(State::Looking, self.proposal, common.round)
+    }
+
     /// When time alone changes something.
     pub fn deadline_ms(&self) -> u64 {
         self.decide_ms.unwrap_or(u64::MAX).min(self.repeat_ms)
@@ -83,11 +88,11 @@ impl Looking {
     /// A notification came.
     pub fn hear(self, common: &mut Common, from: ServerId, heard: Notification, now_ms: u64) -> Role {
         if !common.settings.quorum.is_voter(from) {
-            common.notify(from, State::Looking, self.proposal, common.round);
+            common.notify(from, self.notification(common));
             return Role::Looking(self);
         }
         if heard.state == State::Looking && heard.round < common.round {
-            common.notify(from, State::Looking, self.proposal, common.round);
+            common.notify(from, self.notification(common));
         }
         if !common.settings.quorum.is_voter(heard.vote.leader) {
             return Role::Looking(self);
@@ -113,6 +118,9 @@ impl Looking {
             self.adopt(common, if better { heard.vote } else { self.own });
         } else if heard.vote.beats(&self.proposal, quorum) {
             self.adopt(common, heard.vote);
+        } else if self.proposal.beats(&heard.vote, quorum) {
+            // It may not know ours: it may have begun after it was told. Java waits until the next notification is due.
+            common.notify(from, self.notification(common));
         }
         self.votes.insert(from, heard);
         self.settle(common, now_ms)
@@ -159,12 +167,7 @@ impl Looking {
 
     /// Counts who proposes the same as this server, and starts or ends the wait for something better.
     fn settle(mut self, common: &mut Common, now_ms: u64) -> Role {
-        let mine = Notification {
-            state: State::Looking,
-            vote: self.proposal,
-            round: common.round,
-            version: 0,
-        };
+        let mine = self.notification(common);
         let me = common.settings.me;
         let supports = |id| id == me || self.votes.get(&id).is_some_and(|vote| vote.agrees(&mine));
         let nominated = self.proposal != Vote::NOBODY && self.proposal.zxid != UNTRUSTED_ZXID;
@@ -196,7 +199,7 @@ impl Looking {
         let me = common.settings.me;
         let voters: Vec<ServerId> = common.settings.quorum.voters().filter(|id| *id != me).collect();
         for voter in voters {
-            common.notify(voter, State::Looking, self.proposal, common.round);
+            common.notify(voter, self.notification(common));
         }
     }
 }

@@ -109,6 +109,14 @@ impl Node {
         self.role().state(&self.common)
     }
 
+    /// What it would tell a voter who asked.
+    pub fn notification(&self) -> Notification {
+        match self.role() {
+            Role::Looking(looking) => looking.notification(&self.common),
+            role => self.common.elected(role.state(&self.common)),
+        }
+    }
+
     /// Who can be served.
     pub fn serving(&self) -> Serving {
         self.common.serving()
@@ -181,6 +189,9 @@ impl Role {
     fn notified(self, common: &mut Common, from: ServerId, heard: Notification, now_ms: u64) -> Role {
         match self {
             Role::Looking(looking) => looking.hear(common, from, heard, now_ms),
+            Role::Leading(leading) if leading.is_outvoted(common, from, &heard) => {
+                leading.give_up(common, Why::Outvoted(from), now_ms)
+            }
             role => {
                 common.answer(from, &heard, role.state(common));
                 role

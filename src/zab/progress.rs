@@ -41,6 +41,7 @@ pub struct Progress {
     pub phase: Phase,
     /// Everything up to here is on its disk.
     pub acked: Zxid,
+    heard_ms: u64,
     deadline_ms: Option<u64>,
     oldest: Option<(Zxid, u64)>,
     newest: Option<(Zxid, u64)>,
@@ -60,6 +61,7 @@ impl Progress {
             promise: (false, None),
             phase: Phase::Greeted,
             acked: Zxid::ZERO,
+            heard_ms: 0,
             deadline_ms: Some(deadline_ms),
             oldest: None,
             newest: None,
@@ -73,11 +75,17 @@ impl Progress {
         self.deadline_ms = deadline_ms;
     }
 
-    /// Any message of a learner that is up to date counts as a sign of life.
-    pub fn heard(&mut self, deadline_ms: u64) {
+    /// Any message of a learner that is up to date counts as a sign of life, for so long.
+    pub fn heard(&mut self, now_ms: u64, sync_ms: u64) {
+        self.heard_ms = now_ms;
         if self.phase == Phase::Active {
-            self.deadline_ms = Some(deadline_ms);
+            self.deadline_ms = Some(now_ms + sync_ms);
         }
+    }
+
+    /// Whether it spoke within this time. One that is up to date answers two PINGs in every tick.
+    pub fn was_heard_within(&self, ms: u64, now_ms: u64) -> bool {
+        now_ms < self.heard_ms + ms
     }
 
     /// A proposal was sent. The oldest one that waits for its ACK is timed, and then the newest at that moment
@@ -121,13 +129,14 @@ mod tests {
     #[test]
     fn who_waits_for_the_leader_has_no_deadline() {
         let mut progress = Progress::new(Link(1), 10);
-        progress.heard(99);
+        progress.heard(9, 90);
         assert!(progress.overdue(9, 100).is_none() && progress.overdue(10, 100).is_some());
         progress.enter(Phase::Introduced, None);
         assert!(progress.overdue(1000, 100).is_none());
         let mut progress = active(20);
-        progress.heard(30);
+        progress.heard(10, 20);
         assert!(progress.overdue(29, 100).is_none() && progress.overdue(30, 100).is_some());
+        assert!(progress.was_heard_within(5, 14) && !progress.was_heard_within(5, 15));
     }
 
     #[test]

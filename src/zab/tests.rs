@@ -522,6 +522,32 @@ fn a_new_epoch_is_above_every_promise_and_stored_before_it_is_proposed() {
 }
 
 #[test]
+fn who_is_outvoted_before_anybody_follows_looks_again() {
+    // Server 3 is not reached yet, so 1 and 2 elect 2; then 3 comes, and 1 finds it better.
+    let gathering = || {
+        let (mut server, _) = Server::start(2, 3, disk(1, 1, &[(1, 1)]));
+        server.step(Input::Gone(ServerId(3)));
+        server.hear(1, State::Looking, vote(1, z(1, 1), 2), 1);
+        assert_eq!(server.node.state(), State::Leading);
+        let outputs = server.hear(3, State::Looking, vote(1, z(1, 1), 3), 1);
+        assert_eq!(why(&outputs), None, "a late candidate alone is no reason");
+        server
+    };
+    let mut server = gathering();
+    let outputs = server.hear(1, State::Looking, vote(1, z(1, 1), 3), 1);
+    assert_eq!(why(&outputs), Some(Why::Outvoted(ServerId(1))));
+    // It is told of the new leader, and follows.
+    server.hear(1, State::Following, vote(1, z(1, 1), 3), 1);
+    server.hear(3, State::Leading, vote(1, z(1, 1), 3), 1);
+    assert_eq!(server.node.state(), State::Following);
+    // Not by what was said in another election, nor once a quorum has come.
+    let mut server = gathering();
+    assert_eq!(why(&server.hear(1, State::Looking, vote(1, z(1, 1), 3), 2)), None);
+    server.greet(LINK, FOLLOWER);
+    assert_eq!(why(&server.hear(1, State::Looking, vote(1, z(1, 1), 3), 1)), None);
+}
+
+#[test]
 fn observers_make_no_quorum() {
     // T-19.
     let mut server = elected(disk(1, 1, &[(1, 1)]));
@@ -679,6 +705,7 @@ fn the_last_counter_ends_the_epoch() {
 #[test]
 fn a_server_that_dials_again_replaces_itself() {
     let mut server = serving();
+    server.now_ms += TICK_MS;
     let outputs = server.greet(Link(5), FOLLOWER);
     assert!(outputs.contains(&Output::Close(LINK)));
     let outputs = server.greet(Link(6), Learner { server: 3, ..FOLLOWER });
@@ -689,11 +716,52 @@ fn a_server_that_dials_again_replaces_itself() {
 }
 
 #[test]
+fn a_second_server_with_a_number_does_not_push_the_first_one_out() {
+    let mut server = serving();
+    for link in 5..9 {
+        server.now_ms += TICK_MS / 2;
+        server.learner_says(LINK, FromLearner::Ping);
+        server.now_ms += TICK_MS / 2 - 1;
+        let outputs = server.greet(Link(link), FOLLOWER);
+        let told = outputs
+            .iter()
+            .any(|output| matches!(output, Output::Event(Event::SecondOne { .. })));
+        assert!(told && outputs.contains(&Output::Close(Link(link))), "{outputs:?}");
+        assert!(!outputs.contains(&Output::Close(LINK)));
+    }
+    server.step(Input::Propose(z(2, 1), Bytes::new()));
+    server.sync();
+    server.learner_says(LINK, FromLearner::Ack(z(2, 1)));
+    assert_eq!(server.node.ledger().delivered(), z(2, 1), "the first one still counts");
+}
+
+#[test]
+fn who_began_later_is_told_again_what_it_forgot() {
+    let (mut server, _) = Server::start(1, 3, disk(1, 1, &[(1, 1), (1, 2)]));
+    // A vote that is worse than the own one, which its author must have been told before it looked for a leader.
+    let outputs = server.hear(2, State::Looking, vote(1, z(1, 1), 2), 1);
+    let told = outputs
+        .iter()
+        .filter(|output| matches!(output, Output::Notify { to: ServerId(2), .. }));
+    assert_eq!(told.count(), 1, "{outputs:?}");
+    // Who agrees is told nothing: it would go on for ever.
+    let outputs = server.hear(2, State::Looking, vote(1, z(1, 2), 1), 1);
+    assert!(
+        !outputs.iter().any(|output| matches!(output, Output::Notify { .. })),
+        "{outputs:?}"
+    );
+}
+
+#[test]
 fn words_out_of_turn_cost_only_the_one_who_says_them() {
     let mut server = serving();
     server.step(Input::Accepted(Link(7)));
     let outputs = server.learner_says(Link(7), FromLearner::Ack(z(2, 1)));
-    assert_eq!(outputs, [Output::Close(Link(7))]);
+    let told = Output::Event(Event::Stranger {
+        link: Link(7),
+        why: "it spoke out of turn",
+    });
+    assert_eq!(outputs, [told, Output::Close(Link(7))]);
     let outputs = server.learner_says(LINK, FromLearner::Ack(z(2, 9)));
     assert!(
         outputs.contains(&Output::Close(LINK)),
@@ -742,5 +810,39 @@ fn a_leader_that_has_slept_asks_at_once_whether_it_still_leads() {
     server.now_ms += slept_ms;
     let outputs = server.step(Input::Tick);
     assert_eq!(why(&outputs), Some(Why::LostQuorum));
+    assert_eq!(server.node.serving(), Serving::Nobody);
+}
+
+/// Server 3 of three has sent NEWLEADER to server 1, its own history is on its disk, and then it sleeps.
+fn slept_over_newleader(ms: u64) -> (Server, Vec<Output>) {
+    let mut server = elected(disk(1, 1, &[(1, 1)]));
+    server.greet(LINK, FOLLOWER);
+    server.sync();
+    server.promise(LINK, FOLLOWER);
+    server.sync();
+    server.now_ms += ms;
+    let outputs = server.step(Input::Tick);
+    (server, outputs)
+}
+
+#[test]
+fn a_leader_that_has_slept_begins_no_epoch_before_it_knows_who_left() {
+    let ack = FromLearner::Ack(Epoch(2).zxid());
+    let (mut server, _) = slept_over_newleader(3 * TICK_MS);
+    server.learner_says(LINK, ack.clone());
+    assert_eq!(server.node.serving(), Serving::Nobody);
+    server.step(Input::Closed(LINK));
+    server.wait(TICK_MS);
+    assert_eq!(server.node.serving(), Serving::Nobody, "what it heard was said before");
+
+    let (mut server, _) = slept_over_newleader(3 * TICK_MS);
+    server.learner_says(LINK, ack.clone());
+    let outputs = server.wait(TICK_MS / 2);
+    assert_eq!(server.node.serving(), Serving::AsLeader(Epoch(2)), "nobody left");
+    assert_eq!(leader_said(&outputs, LINK).last(), Some(&FromLeader::UpToDate));
+
+    let (mut server, outputs) = slept_over_newleader(6 * TICK_MS);
+    assert_eq!(why(&outputs), Some(Why::NoQuorum), "nobody waits for so long");
+    server.learner_says(LINK, ack);
     assert_eq!(server.node.serving(), Serving::Nobody);
 }

@@ -63,6 +63,17 @@ pub struct Notification {
 }
 
 impl Notification {
+    /// In the form that is sent today.
+    pub fn new(state: State, vote: Vote, round: i64) -> Notification {
+        let version = NOTIFICATION_VERSION;
+        Notification {
+            state,
+            vote,
+            round,
+            version,
+        }
+    }
+
     /// Whether two notifications support the same leader (`Vote#equals`). Votes of an election under way must agree
     /// in everything; settled ones may differ in zxid and round (ZOOKEEPER-1732, -1805, -1818).
     pub fn agrees(&self, other: &Notification) -> bool {

@@ -32,9 +32,9 @@ use super::recover::decode;
 use super::role::{Decoded, Forwarded};
 use super::session::Sessions;
 use crate::base::Zxid;
-use crate::tree::{Tree, View};
+use crate::tree::{Tree, Version, View};
 use crate::wire::request::Op;
-use crate::zab::{self, FromLeader, FromLearner, Link, Message, Node, Proposal, Recovered, Serving, StartError};
+use crate::zab::{self, FromLeader, FromLearner, Link, Message, Node, Proposal, Recovered, Serving, StartError, State};
 
 /// Configuration of a member.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Member {
     proposed: VecDeque<Decoded>,
     outputs: Vec<Output>,
     mismatches: u64,
+    /// What the last comparison of digests found while nobody is served: the transaction, and the digest here and there.
+    doubt: Option<(i64, u64, u64)>,
     expired: u64,
 }
 
@@ -100,6 +102,7 @@ impl Member {
             proposed: VecDeque::new(),
             outputs: Vec::new(),
             mismatches: 0,
+            doubt: None,
             expired: 0,
         };
         member.obey_all(outputs, now);
@@ -108,8 +111,8 @@ impl Member {
 
     /// Something happened.
     pub fn step(&mut self, input: Input, now: Now) {
-        // A leader that has slept too long is none: it finds that out before it answers anybody.
-        if self.leads() && self.node.deadline_ms() <= now.ms {
+        // A leader that has slept too long is none: it finds that out before it answers or hears anybody.
+        if self.node.state() == State::Leading && self.node.deadline_ms() <= now.ms {
             self.feed(zab::Input::Tick, now);
         }
         match input {
@@ -307,6 +310,7 @@ impl Member {
                 let mut tree = self.received.take().expect("a SNAP comes with its state");
                 tree.set_config(&self.config, now.wall_ms);
                 assert_eq!(tree.totals().zxid, zxid, "the state is that of the SNAP");
+                self.doubt = None;
                 let view = self.desk.install(*tree);
                 self.outputs.push(Output::Replaced(view.clone()));
                 Store::Install(zxid, view)
@@ -348,6 +352,9 @@ impl Member {
     fn serve(&mut self, serving: Serving, now: Now) {
         self.publish();
         let before = std::mem::replace(&mut self.serving, serving);
+        if serving != Serving::Nobody {
+            self.tell_doubt();
+        }
         match serving {
             Serving::Nobody => {
                 if let Serving::AsLeader(_) = before {
@@ -358,15 +365,24 @@ impl Member {
             Serving::AsLeader(epoch) => {
                 let version = self.desk.lead(epoch, now);
                 self.decided = epoch.zxid();
-                self.outputs.push(Output::Published(Published {
-                    version,
-                    fired: Vec::new(),
-                    answers: Vec::new(),
-                }));
+                self.show_epoch(version);
             }
-            Serving::AsFollower(_) | Serving::AsObserver(_) => self.learning.begin(now),
+            Serving::AsFollower(epoch) | Serving::AsObserver(epoch) => {
+                self.learning.begin(now);
+                let version = self.desk.follow(epoch);
+                version.into_iter().for_each(|version| self.show_epoch(version));
+            }
         }
         self.outputs.push(Output::Serving(serving));
+    }
+
+    /// A version without news, before anybody is served in a new epoch.
+    fn show_epoch(&mut self, version: Version) {
+        self.outputs.push(Output::Published(Published {
+            version,
+            fired: Vec::new(),
+            answers: Vec::new(),
+        }));
     }
 
     /// Back to what is decided: the head returns to what clients see, and what was decided behind that is applied.

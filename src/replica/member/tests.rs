@@ -404,7 +404,8 @@ impl Net {
     /// Every server that runs shows the same.
     fn agree(&self) {
         let up = self.hosts.iter().filter(|host| host.member.is_some());
-        let seen: Vec<_> = up.map(|host| (host.view.totals().digest, seen(&host.view))).collect();
+        let seen = up.map(|host| (host.view.totals().zxid, host.view.totals().digest, seen(&host.view)));
+        let seen: Vec<_> = seen.collect();
         assert!(seen.iter().all(|other| *other == seen[0]), "all show the same");
         assert!(self.hosts.iter().all(|host| host.mismatches == 0), "no digest differs");
     }
@@ -456,8 +457,12 @@ fn members_move_between_threads() {
 #[test]
 fn what_is_written_anywhere_is_seen_everywhere() {
     let mut net = Net::new(3, 1);
-    let leader = net.leader();
-    assert!(net.hosts[leader].view.totals().zxid >= Epoch(1).zxid());
+    let zxids: Vec<Zxid> = net.hosts.iter().map(|host| host.view.totals().zxid).collect();
+    assert_eq!(
+        zxids,
+        [Epoch(1).zxid(); 4],
+        "nobody shows less than the leader when an epoch begins"
+    );
     for server in 0..4 {
         let session = net.open(server, 1);
         assert_eq!((session >> 56) as usize, server + 1, "the session's first server");

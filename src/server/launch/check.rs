@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use storage::check::{Check, CheckedSegment, CheckedSnapshot, Progress, SegmentEnd, Start, Verdict};
 use storage::disk::RealDisk;
-use storage::engine::{OpenError, Recover, Report, Tense};
+use storage::engine::{OpenError, Options, Recover, Report, Tense};
 use storage::{Zxid, check};
 
 use super::{Failure, files, foreground};
@@ -56,8 +56,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// How a start would open it, as far as directories go.
+    pub fn store(&self, config_directory: Option<PathBuf>) -> Result<Options, Failure> {
+        let (data_dir, log_dir) = self.directories(config_directory)?;
+        Ok(Options {
+            data_dir,
+            log_dir,
+            ..Options::default()
+        })
+    }
+
     /// `dataDir` and `dataLogDir`.
-    pub fn directories(&self, config_directory: Option<PathBuf>) -> Result<(PathBuf, PathBuf), Failure> {
+    fn directories(&self, config_directory: Option<PathBuf>) -> Result<(PathBuf, PathBuf), Failure> {
         if let Some(data) = self.place.as_ref().filter(|place| place.is_dir()) {
             let log = self.log.as_ref().unwrap_or(data);
             return Ok((above(data), above(log)));
@@ -97,21 +107,23 @@ fn above(directory: &Path) -> PathBuf {
 
 /// Looks, tells, and gives the verdict as the exit status.
 pub fn check(arguments: &CheckArguments, config_directory: Option<PathBuf>) -> Result<(), Failure> {
-    let (data, log) = arguments.place.directories(config_directory)?;
+    let options = arguments.place.store(config_directory)?;
+    let (data, log) = (&options.data_dir, &options.log_dir);
     let fail = |error: OpenError| Failure::new(UNKNOWN, unknown(&error));
+    let mut recovery = Recovery::new(features(), 0).of_store(&options);
     let found = watched(|progress| {
-        let threads = storage::engine::Options::default().load_threads;
         let target: &mut dyn Recover = match arguments.deep {
-            true => &mut Recovery::new(features(), 0),
+            true => &mut recovery,
             false => &mut Shallow,
         };
-        check::check(&RealDisk, (&data, &log), threads, target, progress)
+        check::check(&RealDisk, (data, log), options.load_threads, target, progress)
     });
     let found = found.map_err(fail)?;
     let foreign = matches!(found.start, Start::Empty)
-        .then(|| foreground::foreign_data([&data, &log]))
+        .then(|| foreground::foreign_data([data, log]))
         .flatten();
-    let told = Told { found, foreign };
+    let doubt = recovery.doubt();
+    let told = Told { found, foreign, doubt };
     let text = match arguments.json {
         true => Json::Map(told.fields()).print(),
         false => told.text(),
@@ -208,6 +220,8 @@ struct Told {
     found: Check,
     /// Data of Apache ZooKeeper where there is no store: a start would import it.
     foreign: Option<PathBuf>,
+    /// What the replay forgave.
+    doubt: Option<String>,
 }
 
 impl Told {
@@ -235,6 +249,7 @@ impl Told {
         }
         lines.extend(self.found.snapshots.iter().map(snapshot_line));
         lines.extend(self.found.segments.iter().map(segment_line));
+        lines.extend(self.doubt.iter().map(|doubt| format!("  digests     {doubt}")));
         lines.extend(self.start());
         lines.push(match self.verdict() {
             Verdict::Clean => "Clean.".into(),

@@ -27,7 +27,8 @@ pub struct SalvageArguments {
 
 /// Writes what is left, and says what is lost.
 pub fn salvage(arguments: &SalvageArguments, config_directory: Option<PathBuf>) -> Result<(), Failure> {
-    let (data, log) = arguments.place.directories(config_directory)?;
+    let store = arguments.place.store(config_directory)?;
+    let (data, log) = (&store.data_dir, &store.log_dir);
     let target = arguments.to.join(DIRECTORY);
     if target.exists() {
         return Err(Failure::new(
@@ -39,17 +40,17 @@ pub fn salvage(arguments: &SalvageArguments, config_directory: Option<PathBuf>) 
         ));
     }
     let refused = |error: OpenError| Failure::new(DATA_DIRECTORY, error.to_string());
-    let threads = Options::default().load_threads;
     let gather = |before, recovery: &mut Recovery| {
-        check::salvage(&RealDisk, (&data, &log), threads, before, recovery).map_err(refused)
+        check::salvage(&RealDisk, (data, log), store.load_threads, before, recovery).map_err(refused)
     };
     let seed = seed()?;
-    let mut recovery = Recovery::new(features(), seed);
+    let fresh = || Recovery::new(features(), seed).of_store(&store);
+    let mut recovery = fresh();
     let mut remains = gather(None, &mut recovery)?;
     if recovery.is_beyond(reached(&remains)) {
         // The last transaction was refused after it was applied: once more, without it.
         let before = reached(&remains).next();
-        recovery = Recovery::new(features(), seed);
+        recovery = fresh();
         remains = gather(Some(before), &mut recovery)?;
     }
     let Some(remains) = remains.filter(|remains| remains.reached.0 > 0) else {
@@ -78,6 +79,7 @@ fn write(recovery: Recovery, remains: &Remains, arguments: &SalvageArguments) ->
     let mut nothing = Recovery::new(features(), 0);
     let opened = Engine::open(options, &mut nothing);
     let (engine, _log, _report) = opened.map_err(|error| Failure::new(DATA_DIRECTORY, error.to_string()))?;
+    let doubt = recovery.doubt();
     let view = recovery.finish().view();
     let written = engine.write_snapshot(remains.reached, view.seed(), &view.meta(), &mut view.entries(), None);
     let written = written.map_err(|error| Failure::new(UNKNOWN, error.to_string()))?;
@@ -90,6 +92,9 @@ fn write(recovery: Recovery, remains: &Remains, arguments: &SalvageArguments) ->
     match remains.is_all() {
         true => println!("Nothing that the damaged store's files know of is missing."),
         false => println!("What followed is lost: the damaged store's files name transactions up to zxid {known}."),
+    }
+    if let Some(doubt) = doubt {
+        println!("Take care: {doubt}.");
     }
     println!(
         "Start a server with dataDir={} (and no other dataLogDir) to go on with it.",

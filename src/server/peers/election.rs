@@ -5,19 +5,25 @@
 //! A new connection begins with the slot, or with what was sent last: the old connection may have lost it (traps.md
 //! T-72). Nobody waits for anybody else: every dial and every introduction is a task with a limit of its own.
 //!
-//! A refused dial says that the peer is down, and is told at once, so that an election does not wait for the dead.
+//! A refused dial says that the peer is down, and is told at once, so that an election does not wait for the dead. Nothing
+//! else says it: who hangs up may only be about to dial back. So a connection that ends by itself is dialled for.
+//!
+//! Who claims the number of a peer that is connected waits until that connection has ended, or has proved to be alive: of
+//! two servers with one number the second one costs the first nothing. A peer that starts again has closed its old
+//! connection; one behind a network that lost it acknowledges nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::grumble::Grumble;
 use crate::base::ServerId;
@@ -40,6 +46,17 @@ const AGAIN_MS_MAX: u64 = 2000;
 const HANG_UP_MS: u64 = 1000;
 const DIAL_BACK_MS: u64 = 50;
 
+/// How long a connection is given to end, or to acknowledge what is sent for a proof; and how long a proof is waited for.
+const PROOF_MS: u64 = 250;
+const PROOF_MS_MAX: u64 = 1000;
+
+/// A connection that the peer ended is dialled for after so long: the one that takes its place may be a moment behind.
+/// And not more often than once in so long: on a Java server two with one number take each other's connections away.
+/// Doubled, up to so many times, while connections end so soon that nothing is heard on them.
+const REPLACED_MS: u64 = 2;
+const LASTING_MS: u64 = 200;
+const DOUBLED_MAX: u32 = 5;
+
 /// Introductions under way at most; of more, the oldest is hung up on: who lives has long said who it is.
 const INTRODUCTIONS_MAX: usize = 128;
 
@@ -50,6 +67,10 @@ pub struct Election {
     peers: BTreeMap<ServerId, Rc<Peer>>,
     /// Each is rung to end it.
     introductions: RefCell<VecDeque<Rc<Notify>>>,
+    /// Nobody is elected here now.
+    settled: Cell<bool>,
+    /// What this server would say now.
+    own: Cell<Notification>,
     grumble: Grumble,
 }
 
@@ -64,16 +85,53 @@ struct Peer {
     filled: Notify,
     /// Rung when there is a new connection.
     adopted: Notify,
-    /// Rung to end the connection that it belongs to.
-    current: RefCell<Option<Rc<Notify>>>,
+    current: RefCell<Option<Rc<Connection>>>,
+    /// Rung when the current connection ended by itself, and when it proved to be alive.
+    ended: Notify,
+    alive: Notify,
     dialling: Cell<bool>,
+    /// Connections in a row that ended soon, since something was heard.
+    short: Cell<u32>,
     /// Rung to dial again at once.
     hurry: Notify,
 }
 
+/// One connection.
+#[derive(Default)]
+struct Connection {
+    /// Rung to end it.
+    replaced: Notify,
+    /// Rung to have it proved.
+    doubted: Notify,
+}
+
+impl Peer {
+    /// Whether the current connection, if there is one, leads to somebody: it is given a moment to end.
+    async fn is_alive(&self) -> bool {
+        let current = self.current.borrow().clone();
+        let Some(current) = current else { return false };
+        current.doubted.notify_one();
+        let proof = async {
+            tokio::select! {
+                () = self.ended.notified() => false,
+                () = self.alive.notified() => true,
+            }
+        };
+        let limit = Duration::from_millis(PROOF_MS_MAX);
+        timeout(limit, proof).await.unwrap_or(false)
+    }
+
+    /// What was said in an election that is over goes unsaid.
+    fn drop_stale(&self) {
+        self.slot
+            .borrow_mut()
+            .take_if(|notification| is_of_election(notification));
+    }
+}
+
 impl Election {
     /// Nobody is connected yet.
-    pub fn new(shared: Arc<Shared>, ensemble: Arc<Ensemble>) -> Rc<Election> {
+    pub fn new(shared: Arc<Shared>, ensemble: Arc<Ensemble>, own: Notification) -> Rc<Election> {
         let others = ensemble.members.iter().filter(|member| member.id != ensemble.me);
         let peer = |id| Peer {
             id,
@@ -82,7 +140,10 @@ impl Election {
             filled: Notify::new(),
             adopted: Notify::new(),
             current: RefCell::default(),
+            ended: Notify::new(),
+            alive: Notify::new(),
             dialling: Cell::new(false),
+            short: Cell::new(0),
             hurry: Notify::new(),
         };
         let peers = others.map(|member| (member.id, Rc::new(peer(member.id)))).collect();
@@ -92,6 +153,8 @@ impl Election {
             ensemble,
             peers,
             introductions: RefCell::default(),
+            settled: Cell::new(own.state != State::Looking),
+            own: Cell::new(own),
             grumble,
         })
     }
@@ -118,12 +181,26 @@ impl Election {
         }
     }
 
-    /// The election is over here: what was said in it and has not left would only mislead who comes later.
-    pub fn settle(&self) {
-        let of_election = |notification: &mut Notification| notification.state == State::Looking;
+    /// What this server would say now, if it was asked.
+    pub fn set_own(&self, own: Notification) {
+        let before = self.own.replace(own).state;
+        match own.state {
+            State::Looking => self.settled.set(false),
+            state if state != before => self.settle(),
+            _ => {}
+        }
+    }
+
+    /// The election is over here: what was said in it and has not left would only mislead who comes later, and so would
+    /// what was said before it, as a server with another leader: a leader that starts again took that for its election.
+    /// Who is connected still gets it: it may be the very vote that the winner waits for.
+    fn settle(&self) {
+        self.settled.set(true);
         for peer in self.peers.values() {
-            peer.slot.borrow_mut().take_if(of_election);
-            peer.last.borrow_mut().take_if(of_election);
+            if peer.current.borrow().is_none() {
+                peer.drop_stale();
+            }
+            peer.last.borrow_mut().take();
         }
     }
 
@@ -177,11 +254,11 @@ impl Election {
             return self.adopt(peer, stream, Vec::new());
         }
         let limit = Duration::from_millis(HANG_UP_MS);
-        let hung_up = tokio::time::timeout(limit, stream.read(&mut [0])).await;
+        let hung_up = timeout(limit, stream.read(&mut [0])).await;
         if matches!(hung_up, Ok(Ok(_))) && peer.current.borrow().is_none() {
             // A peer that lives dials back now.
             let limit = Duration::from_millis(DIAL_BACK_MS);
-            let _ = tokio::time::timeout(limit, peer.adopted.notified()).await;
+            let _ = timeout(limit, peer.adopted.notified()).await;
         }
     }
 
@@ -210,45 +287,59 @@ impl Election {
         let election = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let limit = Duration::from_millis(election.ensemble.introduction_ms);
-            let read = tokio::select! {
-                read = introduced(stream) => read,
-                () = tokio::time::sleep(limit) => Err("it does not say who it is".into()),
+            let met = async {
+                let introduced = timeout(limit, introduced(stream)).await;
+                let (stream, message, rest) = introduced.unwrap_or_else(|_| Err("it does not say who it is".into()))?;
+                election.met(stream, &message, rest).await
+            };
+            let met = tokio::select! {
+                met = met => met,
                 () = end.notified() => Err("it does not say who it is, and others come".into()),
             };
             let mut introductions = election.introductions.borrow_mut();
             introductions.retain(|other| !Rc::ptr_eq(other, &end));
             drop(introductions);
-            match read {
-                Ok((stream, message, rest)) => election.met(stream, from, &message, rest),
-                Err(why) => election.grumble.say(from.ip(), &why),
+            if let Err(why) = met {
+                election.grumble.say(from.ip(), &why);
             }
         });
     }
 
-    fn met(self: &Rc<Election>, stream: TcpStream, from: SocketAddr, message: &InitialMessage, rest: Vec<u8>) {
-        let id = ServerId(message.server);
+    async fn met(self: &Rc<Election>, stream: TcpStream, who: &InitialMessage, rest: Vec<u8>) -> Result<(), String> {
+        let id = ServerId(who.server);
         if id == self.ensemble.me {
-            let why = format!("it calls itself {id}, which is this server's own number (myid)");
-            return self.grumble.say(from.ip(), &why);
+            return Err(format!(
+                "it calls itself {id}, which is this server's own number (myid)"
+            ));
         }
         let Some(peer) = self.peers.get(&id) else {
-            let why = format!("it calls itself {id}, which no server.N line names");
-            return self.grumble.say(from.ip(), &why);
+            return Err(format!("it calls itself {id}, which no server.N line names"));
         };
-        if id > self.ensemble.me {
-            return self.adopt(peer, stream, rest);
+        if peer.is_alive().await {
+            let at = who
+                .addresses
+                .first()
+                .map(|first| format!(" at {first}"))
+                .unwrap_or_default();
+            return Err(format!(
+                "it calls itself {id}{at}, and {id} is connected: no two servers may have one number (myid)"
+            ));
         }
-        // The connection that this server dials is the one that survives. One that is there stays until then: who
-        // only claims to be that peer must not cost it its connection.
-        drop(stream);
-        self.dial(peer);
+        if id > self.ensemble.me {
+            self.adopt(peer, stream, rest);
+        } else {
+            // The connection that this server dials is the one that survives.
+            drop(stream);
+            self.dial(peer);
+        }
+        Ok(())
     }
 
     /// Takes a connection over in the place of any other.
     fn adopt(self: &Rc<Election>, peer: &Rc<Peer>, stream: TcpStream, rest: Vec<u8>) {
-        let end = Rc::new(Notify::new());
-        if let Some(before) = peer.current.borrow_mut().replace(Rc::clone(&end)) {
-            before.notify_one();
+        let (connection, since) = (Rc::new(Connection::default()), Instant::now());
+        if let Some(before) = peer.current.borrow_mut().replace(Rc::clone(&connection)) {
+            before.replaced.notify_one();
         }
         peer.adopted.notify_waiters();
         let (election, peer) = (Rc::clone(self), Rc::clone(peer));
@@ -259,35 +350,62 @@ impl Election {
             }
             let (reader, writer) = stream.into_split();
             tokio::select! {
-                () = end.notified() => {}
+                () = connection.replaced.notified() => {}
                 why = election.hear(&peer, reader, rest) => tracing::debug!(peer = peer.id.0, why, "the election connection ended"),
-                error = election.tell(&peer, writer) => tracing::debug!(peer = peer.id.0, %error, "the election connection broke"),
+                error = election.tell(&peer, &connection, writer) => tracing::debug!(peer = peer.id.0, %error, "the election connection broke"),
             }
-            let mine = peer
-                .current
-                .borrow()
-                .as_ref()
-                .is_some_and(|current| Rc::ptr_eq(current, &end));
-            if mine {
+            let current = peer.current.borrow().clone();
+            if current.is_some_and(|current| Rc::ptr_eq(&current, &connection)) {
                 peer.current.take();
-                if peer.slot.borrow().is_some() {
-                    election.dial(&peer);
+                peer.ended.notify_waiters();
+                if election.settled.get() {
+                    peer.drop_stale();
                 }
+                election.follow_up(&peer, since.elapsed()).await;
             }
         });
     }
 
-    async fn tell(&self, peer: &Peer, mut writer: OwnedWriteHalf) -> std::io::Error {
+    /// A connection ended by itself after so long. Its end may be all that is ever heard of a peer that died, and what was
+    /// sent last may be lost with it: the dial either is refused, which tells an election not to wait, or makes a new
+    /// connection.
+    async fn follow_up(self: &Rc<Election>, peer: &Rc<Peer>, lasted: Duration) {
+        let short = peer.short.get();
+        let lasting = Duration::from_millis(LASTING_MS << short.min(DOUBLED_MAX));
+        peer.short.set(if lasted < lasting { short + 1 } else { 0 });
+        let soonest = lasting.saturating_sub(lasted);
+        tokio::time::sleep(soonest.max(Duration::from_millis(REPLACED_MS))).await;
+        if peer.current.borrow().is_none() {
+            self.dial(peer);
+        }
+    }
+
+    async fn tell(&self, peer: &Peer, connection: &Connection, mut writer: OwnedWriteHalf) -> std::io::Error {
+        let mut proof = None;
         loop {
             let next = peer.slot.borrow_mut().take();
             let Some(notification) = next else {
-                peer.filled.notified().await;
+                tokio::select! {
+                    () = peer.filled.notified() => {}
+                    () = connection.doubted.notified(), if proof.is_none() => {
+                        peer.slot.borrow_mut().get_or_insert(self.own.get());
+                        proof = Some(tokio::time::Instant::now() + Duration::from_millis(PROOF_MS));
+                    }
+                    () = tokio::time::sleep_until(proof.unwrap_or_else(tokio::time::Instant::now)), if proof.is_some() => {
+                        proof = None;
+                        if peer::unacknowledged(writer.as_ref()).is_none_or(|bytes| bytes > 0) {
+                            return std::io::Error::new(std::io::ErrorKind::TimedOut, "nothing is acknowledged");
+                        }
+                        peer.alive.notify_waiters();
+                    }
+                }
                 continue;
             };
             let mut bytes = Vec::new();
             spoken(&notification).append(&self.ensemble.config_text, &mut bytes);
             let sent = writer.write_all(&bytes).await;
-            *peer.last.borrow_mut() = Some(notification);
+            let stale = self.settled.get() && is_of_election(&notification);
+            *peer.last.borrow_mut() = Some(notification).filter(|_| !stale);
             if let Err(error) = sent {
                 return error;
             }
@@ -324,6 +442,7 @@ impl Election {
 
     /// A frame that makes no sense is dropped, and the connection stays (`FastLeaderElection.WorkerReceiver#run`).
     fn heard(&self, peer: &Peer, frame: &[u8]) {
+        peer.short.set(0);
         match election::Notification::read(frame) {
             Ok(heard) => {
                 let notification = understood(&heard);
@@ -333,6 +452,10 @@ impl Election {
             Err(error) => tracing::warn!(peer = peer.id.0, %error, "a notification is not understood"),
         }
     }
+}
+
+fn is_of_election(notification: &Notification) -> bool {
+    notification.state == State::Looking
 }
 
 /// Reads the first message; gives the stream back, and the bytes behind it.

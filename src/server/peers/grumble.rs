@@ -36,7 +36,7 @@ impl Grumble {
         }
     }
 
-    /// Something was refused.
+    /// Something is wrong with a connection from there.
     pub fn say(&self, from: IpAddr, why: &dyn std::fmt::Display) {
         let now_ms = self.clock.ms();
         if let Some(line) = self.note(from, now_ms, why) {
@@ -63,8 +63,8 @@ impl Grumble {
         }
         let port = self.port;
         Some(match unsaid {
-            0 => format!("{port}: a connection from {from} is refused: {why}"),
-            more => format!("{port}: a connection from {from} is refused: {why} [and {more} before it]"),
+            0 => format!("{port}: about a connection from {from}: {why}"),
+            more => format!("{port}: about a connection from {from}: {why} [and {more} before it]"),
         })
     }
 }
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert_eq!(
             lines[1],
-            "election port: a connection from 10.0.0.1 is refused: nonsense [and 9 before it]"
+            "election port: about a connection from 10.0.0.1: nonsense [and 9 before it]"
         );
         assert!(grumble.note(there, 29_500, &"other").is_some());
         let many = (0..2000u32).filter(|n| grumble.note(IpAddr::from(n.to_be_bytes()), 29_600, &"x").is_some());

@@ -122,7 +122,8 @@ impl Wire {
             };
             // One that this server closed is not told of again.
             if let Some(why) = why.filter(|_| !task.closed.replace(true)) {
-                match task.is_unknown() {
+                // Whoever was never taken in as a learner may come again and again.
+                match task.side == Side::Leader && !task.synced.get() {
                     true => task.grumble.say(task.from.ip(), &why),
                     false => tracing::info!(peer = %task.from, why, "a connection between servers ended"),
                 }

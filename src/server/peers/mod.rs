@@ -98,8 +98,8 @@ pub struct Peers {
 
 impl Peers {
     /// Listens from now on.
-    pub fn start(shared: &Arc<Shared>, ensemble: &Arc<Ensemble>, listeners: Listeners) -> Rc<Peers> {
-        let election = Election::new(Arc::clone(shared), Arc::clone(ensemble));
+    pub fn start(shared: &Arc<Shared>, ensemble: &Arc<Ensemble>, listeners: Listeners, own: Notification) -> Rc<Peers> {
+        let election = Election::new(Arc::clone(shared), Arc::clone(ensemble), own);
         let peers = Rc::new(Peers {
             shared: Arc::clone(shared),
             ensemble: Arc::clone(ensemble),
@@ -107,7 +107,7 @@ impl Peers {
             wires: RefCell::default(),
             next: Cell::new(1),
             door: RefCell::default(),
-            state: Cell::new(State::Looking),
+            state: Cell::new(own.state),
             grumble: Rc::new(Grumble::new("quorum port", shared.clock)),
         });
         for listener in listeners.election {
@@ -126,16 +126,14 @@ impl Peers {
         peers
     }
 
-    /// What this server is doing now: it decides about those at the door.
-    pub fn set_state(&self, state: State) {
-        if self.state.replace(state) == state {
+    /// What this server is doing now, as it tells others: it decides about those at the door.
+    pub fn set_own(&self, own: Notification) {
+        self.election.set_own(own);
+        let state = own.state;
+        if self.state.replace(state) == state || state == State::Looking {
             return;
         }
-        let waiting = match state {
-            State::Looking => return,
-            _ => std::mem::take(&mut *self.door.borrow_mut()),
-        };
-        self.election.settle();
+        let waiting = std::mem::take(&mut *self.door.borrow_mut());
         if state == State::Leading {
             waiting
                 .into_iter()
@@ -187,6 +185,13 @@ impl Peers {
     /// A connection that ended by itself is forgotten.
     pub fn forget(&self, link: Link) {
         self.wires.borrow_mut().remove(&link);
+    }
+
+    /// Says why a connection is about to be closed.
+    pub fn refuse(&self, link: Link, why: &dyn std::fmt::Display) {
+        if let Some(wire) = self.wires.borrow().get(&link) {
+            self.grumble.say(wire.from.ip(), why);
+        }
     }
 
     /// The learners that are connected, each with whether it was told that it is in step.

@@ -30,6 +30,7 @@ const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
 /// There is no thread.
 pub fn write(zxid: Zxid, view: View, to: SocketAddr, stream: mpsc::Sender<Vec<u8>>) -> io::Result<()> {
     let body = move || {
+        crate::io::processor::unpin();
         let begun = Instant::now();
         match write_all(&view, &stream) {
             Ok(bytes) => {
@@ -109,6 +110,7 @@ pub async fn read(
     let (chunks, input) = mpsc::channel::<Vec<u8>>(CHUNKS);
     let (done, mut built) = oneshot::channel();
     let work = move || {
+        crate::io::processor::unpin();
         let result = build(input, zxid, u64::from_ne_bytes(seed), features);
         // Nobody is left to be told when the connection broke.
         let _ = done.send(result);

@@ -19,7 +19,7 @@ pub struct LearnerInfo {
 }
 
 /// A session that a learner's client kept alive since the last PING.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct Touch {
     pub session: i64,
