@@ -27,6 +27,12 @@ const RETRY_US: u64 = 50_000;
 const PULSE_US: u64 = 100_000;
 /// An idle connection sends a ping of its own so often, to keep its session.
 const KEEP_ALIVE_US: u64 = 8_000_000;
+/// Above one request in so long an open loop gathers what becomes due in that time, and a connection sends up to so many
+/// of it with one call: otherwise the generator spends five calls of the kernel on each. Latency counts from when a
+/// request was due, so this is in it.
+const GRAIN_US: u64 = 50;
+const AT_ONCE: usize = 8;
+
 /// The timer of an open loop.
 const TIMER: Token = Token(usize::MAX);
 
@@ -98,6 +104,9 @@ struct Thread<'a> {
     end_us: u64,
     /// Microseconds between this thread's requests in an open loop.
     gap_us: Option<f64>,
+    /// An open loop's shortest sleep, and how many of what became due meanwhile a connection takes with one call.
+    least_us: u64,
+    at_once: usize,
     scheduled: u64,
     /// Requests that are due and found no free connection.
     overdue: VecDeque<u64>,
@@ -130,6 +139,10 @@ impl<'a> Thread<'a> {
             });
         }
         let gap_us = plan.rate.map(|rate| 1e6 * plan.threads as f64 / rate as f64);
+        let (least_us, at_once) = match gap_us {
+            Some(gap_us) if gap_us < GRAIN_US as f64 => (GRAIN_US, AT_ONCE),
+            _ => (1, 1),
+        };
         let timer = gap_us.map(|_| Timer::new(poll.registry(), TIMER)).transpose();
         let warm_us = plan.warm_up.as_micros() as u64;
         Ok(Thread {
@@ -145,6 +158,8 @@ impl<'a> Thread<'a> {
             warm_us,
             end_us: warm_us + plan.duration.as_micros() as u64,
             gap_us,
+            least_us,
+            at_once,
             scheduled: 0,
             overdue: VecDeque::new(),
             next_slot: 0,
@@ -215,7 +230,7 @@ impl<'a> Thread<'a> {
             self.scheduled += 1;
         }
         let next_us = (self.scheduled as f64 * gap_us) as u64;
-        timer.set(Duration::from_micros(next_us.saturating_sub(now_us).max(1)))?;
+        timer.set(Duration::from_micros(next_us.saturating_sub(now_us).max(self.least_us)))?;
         self.send_overdue();
         Ok(())
     }
@@ -351,16 +366,20 @@ impl<'a> Thread<'a> {
         self.flush(token);
     }
 
-    /// Gives due requests to the connections with room, in turn.
+    /// Gives due requests to the connections with room, in turn; a connection takes some at once when many are due.
     fn send_overdue(&mut self) {
         let (count, now_us) = (self.slots.len(), self.now_us());
         let mut full = 0;
         while full < count && !self.overdue.is_empty() && now_us < self.end_us {
             let token = self.next_slot;
             self.next_slot = (token + 1) % count;
-            if self.has_room(token) {
-                let due_us = self.overdue.pop_front().expect("it is not empty");
+            let mut taken = 0;
+            while taken < self.at_once && self.has_room(token) {
+                let Some(due_us) = self.overdue.pop_front() else { break };
                 self.issue(token, due_us, now_us);
+                taken += 1;
+            }
+            if taken > 0 {
                 self.flush(token);
                 full = 0;
             } else {

@@ -69,7 +69,7 @@ impl Export {
             ..Features::default()
         };
         let mut reading = Reading {
-            recovery: Recovery::new(features, random()?),
+            recovery: Recovery::new(features, random()?).of_store(&options),
             log: self.with_log.then(|| LogTail::new(&stage.log)),
             entries: 0,
             line: &mut line,
@@ -77,6 +77,9 @@ impl Export {
         let read = Engine::read(&options, &mut reading).map_err(|error| error.to_string())?;
         let Reading { recovery, log, .. } = reading;
         let tail = log.map(LogTail::finish).transpose()?.flatten();
+        let doubt = recovery
+            .doubt()
+            .map_or(String::new(), |doubt| format!("\ncare     {doubt}"));
         let mut tree = recovery.finish();
         let view = tree.view();
         let (name, bytes) = self.snapshot(&view, &stage, &mut line)?;
@@ -92,7 +95,7 @@ impl Export {
         });
         let totals = view.totals();
         Ok(format!(
-            "read     {read}\nwrote    {}, {bytes} bytes unpacked: zxid {}, {} nodes, {} sessions, digest {:x}{tail}\n\
+            "read     {read}\nwrote    {}, {bytes} bytes unpacked: zxid {}, {} nodes, {} sessions, digest {:x}{tail}{doubt}\n\
              took     {took:.1} s",
             snapshot.display(),
             totals.zxid,
