@@ -1,9 +1,9 @@
 //! The promises about size: a start is quick, Apache ZooKeeper's on the same data beside it, and nobody notices a snapshot.
 //!
 //! `cargo test --release --test at_size -- --nocapture` prints the figures of the README's table for a million znodes of
-//! 40-byte paths and 100 bytes of data; `RINGKEEPER_SIZE=5000000` for five million. The limits hold on an idle machine
-//! with two cores. Elsewhere the figures are what they are, so the tests ask for what no noise takes away: shares of
-//! memory, and times with room for a loaded machine.
+//! 40-byte paths and 100 bytes of data; `RINGKEEPER_SIZE=5000000` for five million. `RINGKEEPER_LOG_DEVICE=/mnt/other`
+//! puts the log on another device. The limits hold on an idle machine with two cores. Elsewhere the figures are what they
+//! are, so the tests ask for what no noise takes away: shares of memory, and times with room for a loaded machine.
 
 mod peers;
 
@@ -73,7 +73,11 @@ fn connected(address: SocketAddr, elapsed: Duration) -> Option<RawClient> {
     matches!(opened, peers::Received::Got(_)).then_some(client)
 }
 
-/// Starts of each; they take turns, so that both meet the same noise.
+/// Rounds of two starts of each, one behind the other; they take turns, so that both meet the same noise.
+///
+/// A hypervisor takes what memory its guest does not use (free page reporting), and gives it again page by page: of six
+/// starts in a row the first took 1.12 s, the others 0.37 to 0.43. So the second start of two is what a server of a
+/// machine's own does, and the first one what it does in such a guest.
 const STARTS: usize = 3;
 
 /// Java's heap: enough for five million znodes.
@@ -83,6 +87,8 @@ const HEAP: &str = "-Xmx3g";
 fn a_start_is_quick() {
     let mut server = RingServer::launch(Engine::Uring, &[]);
     fill(server.address(), PARENT, nodes(), &DATA);
+    // Filling outruns the snapshots; a server at work has at most snapCount transactions behind its last.
+    at_size::load::settle(&server.directory().join("data/ringkeeper-1"));
     assert_eq!(server.terminate(), Some(0));
     let config = server.directory().join("zoo.cfg");
     let apache = server.directory().join("apache");
@@ -95,32 +101,45 @@ fn a_start_is_quick() {
     ];
     std::fs::write(&apache_config, lines.join("\n")).expect("zoo.cfg");
 
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..STARTS {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
-        command.arg("start-foreground").arg(&config);
-        let output = server.directory().join("starts.log");
-        ours.push(time_to_first_read(&mut command, server.address(), &output));
-        let mut command = java_command(&[HEAP], &[], &apache_config);
-        command.current_dir(&apache);
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        theirs.push(time_to_first_read(&mut command, address, &apache.join("starts.log")));
-        forget_starts(&apache, &exported);
+        for times in &mut ours {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
+            command.arg("start-foreground").arg(&config);
+            let output = server.directory().join("starts.log");
+            times.push(time_to_first_read(&mut command, server.address(), &output));
+        }
+        for times in &mut theirs {
+            let mut command = java_command(&[HEAP], &[], &apache_config);
+            command.current_dir(&apache);
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            times.push(time_to_first_read(&mut command, address, &apache.join("starts.log")));
+            forget_starts(&apache, &exported);
+        }
     }
-    ours.sort();
-    theirs.sort();
+    let log = std::fs::read_to_string(server.directory().join("starts.log")).expect("the starts' output");
+    let recovered = log.lines().find(|line| line.contains("recovered report="));
+    println!("{}", recovered.expect("what was recovered"));
     println!(
         "| process start to first read, {} znodes | median of {STARTS} | each |",
         nodes()
     );
     println!("|---|---|---|");
-    for (name, times) in [("Ringkeeper", &ours), ("Apache ZooKeeper 3.9.5", &theirs)] {
-        println!("| {name} | {:.2?} | {times:.2?} |", times[STARTS / 2]);
+    for (name, starts) in [("Ringkeeper", &mut ours), ("Apache ZooKeeper 3.9.5", &mut theirs)] {
+        for (which, times) in ["first", "second"].into_iter().zip(starts) {
+            times.sort();
+            println!(
+                "| {name}, the {which} of two | {:.2?} | {times:.2?} |",
+                times[STARTS / 2]
+            );
+        }
     }
+    let ([_, ours], [_, theirs]) = (ours, theirs);
     // Half a second a million is the promise; a loaded machine gets three times that, and a small tree half a second.
     let limit = Duration::from_millis(500) + Duration::from_millis(1) * (nodes() / 1000);
     assert!(ours[0] < limit, "{ours:?}");
-    assert!(ours[STARTS / 2] < theirs[STARTS / 2], "{ours:?}, Java {theirs:?}");
+    // What no noise takes away.
+    assert!(2 * ours[STARTS / 2] < theirs[STARTS / 2], "{ours:?}, Java {theirs:?}");
 }
 
 /// p50, p99 and the largest.
@@ -136,7 +155,13 @@ fn a_snapshot_goes_unnoticed() {
     let rate = number("RINGKEEPER_RATE", 2000);
     // A snapshot every 5 to 10 seconds.
     let snap_count = format!("snapCount={}", rate * 10);
-    let server = RingServer::launch(Engine::Uring, &["dataLogDir={dir}/log", &snap_count]);
+    // On a device of its own, where there is one: TMPDIR says where everything else lies.
+    let own_device =
+        std::env::var("RINGKEEPER_LOG_DEVICE").map(|device| tempfile::tempdir_in(device).expect("a directory"));
+    let log = own_device.as_ref().map_or("dataLogDir={dir}/log".into(), |directory| {
+        format!("dataLogDir={}", directory.path().display())
+    });
+    let server = RingServer::launch(Engine::Uring, &[&log, &snap_count]);
     fill(server.address(), PARENT, nodes(), &DATA);
     let load = Load {
         address: server.address(),

@@ -622,6 +622,18 @@ fn several_server_lines_are_an_ensemble() {
     myid("256\n");
     let refused = problems(&format!("{base}{limits}{three}"));
     assert!(refused[0].ends_with("line 1: 256 is outside 1..255"), "{refused:?}");
+    // The largest number, but where it is the first byte of TTL nodes' owners.
+    myid("255\n");
+    let largest = format!("{base}{limits}{}", three.replace("server.3", "server.255"));
+    let options = load_with(&largest, &[])
+        .unwrap_or_else(|refusal| panic!("{refusal}"))
+        .options;
+    assert_eq!(options.desk.server_id, 255);
+    let refused = problems(&format!("{largest}extendedTypesEnabled=true\n"));
+    assert!(refused[0].ends_with("line 1: 255 is outside 1..254"), "{refused:?}");
+    myid("0\n");
+    let refused = problems(&format!("{base}{limits}{three}"));
+    assert!(refused[0].ends_with("line 1: 0 is outside 1..255"), "{refused:?}");
     myid("2\n");
     let of = |text: &str| {
         let config = load_with(&format!("{base}{limits}{text}"), &[]);
@@ -639,7 +651,10 @@ fn several_server_lines_are_an_ensemble() {
         (ensemble.init_limit, ensemble.sync_limit, ensemble.connect_ms),
         (10, 5, 5000)
     );
-    assert!(ensemble.leader_serves && !ensemble.everywhere);
+    assert!(ensemble.leader_serves && !ensemble.everywhere && ensemble.bind_retries == 3);
+    let ensemble = of(&format!("{three}quorumListenOnAllIPs=true\nelectionPortBindRetry=7\n"));
+    let ensemble = ensemble.ensemble.expect("an ensemble");
+    assert!(ensemble.everywhere && ensemble.bind_retries == 7);
     // Weights and groups, and an observer.
     let groups = "group.1=1:2\ngroup.2=3\nweight.1=0\nserver.4=d:1:2:observer\nleaderServes=no\ncnxTimeout=7\n";
     let ensemble = of(&format!("{three}{groups}")).ensemble.expect("an ensemble");

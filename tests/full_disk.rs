@@ -715,9 +715,9 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
     let store = data.join("ringkeeper-1");
 
     // Somebody else's directory. The program is copied to where everybody can run it.
-    let program = mount.path().join("zk-server");
-    fs::copy(env!("CARGO_BIN_EXE_zk-server"), &program).expect("the program");
     let nobody = tempfile::tempdir().expect("a directory");
+    let program = nobody.path().join("zk-server");
+    fs::copy(env!("CARGO_BIN_EXE_zk-server"), &program).expect("the program");
     mount::run("chmod", &["755", text(nobody.path())]).expect("chmod");
     mount::run("chmod", &["-R", "a+rwX", text(&store)]).expect("chmod");
     mount::run("chmod", &["755", text(&store), text(&data)]).expect("chmod");

@@ -1,4 +1,5 @@
-//! Any bytes for every reader of files: the log, snapshots, the manifest, Apache ZooKeeper's logs and snapshots, `zoo.cfg`.
+//! Any bytes for every reader of files: the log, snapshots, the manifest, Apache ZooKeeper's logs and snapshots, `zoo.cfg`;
+//! and for both ports between servers.
 //!
 //! The targets are a project of their own (`tests/fuzz/`), built here with libFuzzer, coverage counters and the address
 //! sanitizer; stable rustc does that with `RUSTC_BOOTSTRAP=1`. Each runs for `RINGKEEPER_FUZZ_SECONDS` (60 by default), as
@@ -19,13 +20,15 @@ const TARGETS: &[(&str, usize)] = &[
     ("apache_log", 4 << 10),
     ("apache_snapshot", 4 << 10),
     ("config", 4 << 10),
+    ("quorum", 4 << 10),
+    ("election", 1 << 10),
 ];
 
 /// A counter for each edge, where it is, and what is compared with what: as cargo-fuzz has it.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
                      -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
-                     -Zsanitizer=address -Ccodegen-units=1";
+                     -Zsanitizer=address";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
@@ -42,6 +45,7 @@ fn build() -> PathBuf {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", FLAGS)
         .env("CARGO_TARGET_DIR", &directory)
+        .env_remove("CARGO_PROFILE_RELEASE_PANIC")
         .args(["build", "--release", "--locked", "--target", &triple]);
     for (target, _) in TARGETS {
         command.args(["--bin", target]);

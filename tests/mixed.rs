@@ -18,6 +18,7 @@ use parts::check::{End, Promise, summary, violations};
 use parts::ensemble::{Ensemble, Plan, Return};
 use parts::faults::{Fault, Rounds};
 use parts::load::{Crowd, Load};
+use parts::mount::Mount;
 use parts::net::Net;
 use parts::walk::walk_all;
 use peers::Make::{self, Apache, Ringkeeper};
@@ -185,7 +186,7 @@ fn a_running_ensemble_is_taken_over_and_given_back() {
         order.push(leader);
         for (index, how) in order.into_iter().zip(hows) {
             writes_go_on(&ensemble, &load, 50, what);
-            ensemble.members[index].terminate();
+            ensemble.members[index].end_in_order();
             ensemble.turn(index, make, how);
             ensemble.members[index].start();
             let name = ensemble.members[index].name();
@@ -232,27 +233,26 @@ const OWN: Crowd = Crowd {
 const QUICK: &[&str] = &["tickTime=250", "maxSessionTimeout=60000"];
 
 fn kills(makes: &[Make], what: &str, count: u64) {
-    let mut ensemble = Ensemble::launch(&Plan {
+    let ensemble = Ensemble::launch(&Plan {
         lines: QUICK,
         ..plan(makes)
     });
     let load = Load::begin(&ensemble.addresses(), OWN, seed());
-    let mut rounds = Rounds {
-        what,
-        faults: &[
-            Fault::KillLeader,
-            Fault::KillFollower,
-            Fault::KillLeader,
-            Fault::KillMajority,
-            Fault::KillAll,
-        ],
-        lasting: Duration::ZERO,
-        net: None,
-        seed: seed(),
-    };
+    let faults = [
+        Fault::KillLeader,
+        Fault::KillFollower,
+        Fault::KillLeader,
+        Fault::KillMajority,
+        Fault::KillAll,
+    ];
+    play(Rounds::of(what, &faults, seed()), count, ensemble, load, ALL);
+}
+
+fn play(mut rounds: Rounds, count: u64, mut ensemble: Ensemble, load: Load, promise: Promise) {
+    let what = rounds.what;
     let played = rounds.play(number("RINGKEEPER_ROUNDS", count), &mut ensemble, &load);
-    println!("{what}: {played}");
-    judge(&ensemble, load, ALL, what);
+    println!("{what}: {played}; {} servers ended by themselves", rounds.ended);
+    judge(&ensemble, load, promise, what);
 }
 
 /// Sessions shorter than the faults: some may be lost, none early, and everything else holds.
@@ -275,21 +275,16 @@ fn three_of_ours_are_stopped_for_longer_than_a_session() {
 }
 
 fn pauses(makes: &[Make], what: &str, count: u64) {
-    let mut ensemble = Ensemble::launch(&Plan {
+    let ensemble = Ensemble::launch(&Plan {
         lines: QUICK,
         ..plan(makes)
     });
     let load = Load::begin(&ensemble.addresses(), BRIEF, seed());
-    let mut rounds = Rounds {
-        what,
-        faults: &[Fault::PauseLeader, Fault::PauseFollower],
+    let rounds = Rounds {
         lasting: LASTING,
-        net: None,
-        seed: seed(),
+        ..Rounds::of(what, &[Fault::PauseLeader, Fault::PauseFollower], seed())
     };
-    let played = rounds.play(number("RINGKEEPER_ROUNDS", count), &mut ensemble, &load);
-    println!("{what}: {played}");
-    judge(&ensemble, load, brief_promise(makes), what);
+    play(rounds, count, ensemble, load, brief_promise(makes));
 }
 
 #[test]
@@ -318,22 +313,58 @@ fn partitions(makes: &[Make], what: &str, faults: &[Fault], count: u64) {
             return;
         }
     };
-    let mut ensemble = Ensemble::launch(&Plan {
+    let ensemble = Ensemble::launch(&Plan {
         lines: QUICK,
         places: net.places(),
         ..plan(makes)
     });
     let load = Load::begin(&ensemble.addresses(), BRIEF, seed());
-    let mut rounds = Rounds {
-        what,
-        faults,
+    let rounds = Rounds {
         lasting: LASTING,
         net: Some(net),
-        seed: seed(),
+        ..Rounds::of(what, faults, seed())
     };
-    let played = rounds.play(number("RINGKEEPER_ROUNDS", count), &mut ensemble, &load);
-    println!("{what}: {played}");
-    judge(&ensemble, load, brief_promise(makes), what);
+    play(rounds, count, ensemble, load, brief_promise(makes));
+}
+
+/// Full to the last byte, the leader or a follower: what is acknowledged stays, and it passes when there is room.
+#[test]
+fn disks_of_three_of_ours_are_full() {
+    let what = "three of ours with full disks";
+    let disks: Result<Vec<Mount>, String> = (0..3).map(|_| Mount::tmpfs(48)).collect();
+    let disks = match disks {
+        Ok(disks) => disks,
+        Err(reason) => {
+            println!("{what}: not shown, no file system of its own is permitted here: {reason}");
+            return;
+        }
+    };
+    // Snapshots often enough that what they need of the log is no more than half of a disk: only ballast fills it.
+    let lines = [
+        QUICK,
+        &[
+            "ringkeeper.segmentMegabytes=1",
+            "ringkeeper.lowWaterMegabytes=8",
+            "snapCount=1500",
+        ],
+    ]
+    .concat();
+    let mut ensemble = Ensemble::lay_out(&Plan {
+        lines: &lines,
+        ..plan(&[Ringkeeper; 3])
+    });
+    for (member, disk) in ensemble.members.iter_mut().zip(&disks) {
+        member.move_data(&disk.path().join("data"));
+        member.start();
+    }
+    ensemble.wait_all("the first start");
+    let load = Load::begin(&ensemble.addresses(), OWN, seed());
+    let rounds = Rounds {
+        lasting: LASTING,
+        disks,
+        ..Rounds::of(what, &[Fault::FillFollower, Fault::FillLeader], seed())
+    };
+    play(rounds, 6, ensemble, load, ALL);
 }
 
 /// The same rounds on Java servers: whoever doubts a failure of ours runs these.

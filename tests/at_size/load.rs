@@ -93,11 +93,7 @@ fn watch(directory: &Path, pid: u32, start: Instant, over: &AtomicBool) -> Vec<W
     let mut resident = resident_bytes(pid);
     let mut open = false;
     while !over.load(Ordering::Relaxed) {
-        let names = std::fs::read_dir(directory).expect("the data directory");
-        let is_written = |name: &str| name.starts_with("snapshot.") && name.ends_with(".tmp");
-        let writing = names
-            .flatten()
-            .any(|entry| entry.file_name().to_str().is_some_and(is_written));
+        let writing = snapshot_is_written(directory);
         let now = Instant::now().saturating_duration_since(start);
         if writing && !open {
             windows.push(Window {
@@ -116,6 +112,25 @@ fn watch(directory: &Path, pid: u32, start: Instant, over: &AtomicBool) -> Vec<W
         thread::sleep(Duration::from_millis(2));
     }
     windows
+}
+
+fn snapshot_is_written(directory: &Path) -> bool {
+    let names = std::fs::read_dir(directory).expect("the data directory");
+    let is_written = |name: &str| name.starts_with("snapshot.") && name.ends_with(".tmp");
+    names
+        .flatten()
+        .any(|entry| entry.file_name().to_str().is_some_and(is_written))
+}
+
+/// Waits until no snapshot has been written for half a second.
+pub fn settle(directory: &Path) {
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < Duration::from_millis(500) {
+        if snapshot_is_written(directory) {
+            quiet_since = Instant::now();
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A process's resident memory, bytes.

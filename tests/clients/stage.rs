@@ -8,7 +8,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::peers::{Engine, JavaServer, Peer, RingServer};
@@ -38,7 +38,7 @@ const REAPING: &str = "znode.container.checkIntervalMs=500";
 
 /// Server, proxy and control port.
 pub struct Stage {
-    server: Arc<Mutex<Server>>,
+    server: Arc<Mutex<Option<Server>>>,
     direct: SocketAddr,
     proxy: SocketAddr,
     control: SocketAddr,
@@ -81,7 +81,7 @@ impl Stage {
             Kind::Ringkeeper => Box::new(RingServer::launch_with(Engine::Uring, SETTINGS, &[REAPING])),
         };
         let direct = peer.address();
-        let server = Arc::new(Mutex::new(Server { peer, runs: true }));
+        let server = Arc::new(Mutex::new(Some(Server { peer, runs: true })));
         let door = Arc::new(Door::default());
         let behind = door.clone();
         let proxy = listen(move |client| behind.carry(client, direct));
@@ -106,9 +106,18 @@ impl Stage {
 
     /// The end of the server's log.
     pub fn last_words(&self) -> String {
-        let output = self.server.lock().unwrap().peer.output();
+        let server = self.server.lock().unwrap();
+        let output = server.as_ref().expect("it is on").peer.output();
         let lines: Vec<&str> = output.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+impl Drop for Stage {
+    /// Connections keep their share of the server as long as this process lives: it is taken out of it, and ends.
+    fn drop(&mut self) {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(server);
     }
 }
 
@@ -126,7 +135,7 @@ fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     address
 }
 
-fn obey(caller: TcpStream, server: &Mutex<Server>, door: &Door) {
+fn obey(caller: TcpStream, server: &Mutex<Option<Server>>, door: &Door) {
     let mut reply = caller.try_clone().unwrap();
     for line in BufReader::new(caller).lines() {
         let Ok(line) = line else { return };
@@ -137,12 +146,16 @@ fn obey(caller: TcpStream, server: &Mutex<Server>, door: &Door) {
                 door.cut();
             }
             "release" => door.held.store(false, SeqCst),
-            "stop" => server.lock().unwrap().down(),
-            "start" => server.lock().unwrap().up(),
-            "restart" => {
+            word @ ("stop" | "start" | "restart") => {
                 let mut server = server.lock().unwrap();
-                server.down();
-                server.up();
+                // The play is over.
+                let Some(server) = server.as_mut() else { return };
+                if word != "start" {
+                    server.down();
+                }
+                if word != "stop" {
+                    server.up();
+                }
             }
             other => panic!("the control port does not know '{other}'"),
         }

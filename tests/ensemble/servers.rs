@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub struct Server {
 pub struct Ensemble {
     pub servers: Vec<Server>,
     flags: String,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Ensemble {
@@ -45,6 +45,12 @@ impl Ensemble {
 
     /// Only writes them.
     pub fn prepare(voters: usize, observers: usize, lines: &str) -> Ensemble {
+        let place = |server: &Server| format!("127.0.0.1:{}:{}", server.quorum, server.election);
+        Ensemble::prepare_at(voters, observers, lines, place)
+    }
+
+    /// The same with another text behind each `server.N=`.
+    pub fn prepare_at(voters: usize, observers: usize, lines: &str, place: impl Fn(&Server) -> String) -> Ensemble {
         let directory = TempDir::with_prefix("ringkeeper-ensemble-").expect("temporary directory");
         let port = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut servers: Vec<Server> = (1..=voters + observers)
@@ -59,10 +65,7 @@ impl Ensemble {
             .collect();
         let member = |server: &Server| {
             let role = if server.id > voters { ":observer" } else { "" };
-            format!(
-                "server.{}=127.0.0.1:{}:{}{role}\n",
-                server.id, server.quorum, server.election
-            )
+            format!("server.{}={}{role}\n", server.id, place(server))
         };
         let members: String = servers.iter().map(member).collect();
         for server in &mut servers {
@@ -82,13 +85,18 @@ impl Ensemble {
         Ensemble {
             servers,
             flags: String::new(),
-            _directory: directory,
+            directory,
         }
     }
 
     /// What ZooKeeper only takes from the JVM.
     pub fn flags(&mut self, flags: &str) {
         self.flags = flags.into();
+    }
+
+    /// Where everything of it is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn server(&self, id: usize) -> &Server {
@@ -101,12 +109,48 @@ impl Ensemble {
 
     /// Starts one; does not wait for it.
     pub fn start(&mut self, id: usize) {
+        self.start_by(id, &[]);
+    }
+
+    /// The same as the last words of another command.
+    pub fn start_by(&mut self, id: usize, command: &[&str]) {
         let server = &mut self.servers[id - 1];
         assert!(server.process.is_none(), "server {id} runs already");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
+        let words = [command, &[env!("CARGO_BIN_EXE_zk-server"), "start-foreground"]].concat();
+        let mut command = Command::new(words[0]);
         command.env("SERVER_JVMFLAGS", &self.flags);
-        command.arg("start-foreground").arg(server.directory.join("zoo.cfg"));
+        command.args(&words[1..]).arg(server.directory.join("zoo.cfg"));
         server.process = Some(Process::spawn(&mut command, &server.directory.join("output.log")));
+    }
+
+    /// Starts another server with the number of one that is there, at another address of this machine and with nothing in
+    /// its directory. Gives it, and where its output is.
+    pub fn start_double(&self, id: usize) -> (Process, PathBuf) {
+        let server = self.server(id);
+        let text = fs::read_to_string(server.directory.join("zoo.cfg")).expect("zoo.cfg");
+        let directory = server.directory.with_file_name(format!("double-of-{id}"));
+        let (theirs, ours) = (server.directory.display().to_string(), directory.display().to_string());
+        let text = text
+            .replace(&theirs, &ours)
+            .replace(&format!("server.{id}=127.0.0.1:"), &format!("server.{id}=127.0.0.2:"))
+            .replace(
+                &format!("clientPort={}\n", server.client.port()),
+                &format!("clientPort={}\n", free_port()),
+            );
+        fs::create_dir_all(directory.join("data")).expect("dataDir");
+        fs::write(directory.join("data/myid"), format!("{id}\n")).expect("myid");
+        fs::write(directory.join("zoo.cfg"), text).expect("zoo.cfg");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zk-server"));
+        command.arg("start-foreground").arg(directory.join("zoo.cfg"));
+        let output = directory.join("output.log");
+        (Process::spawn(&mut command, &output), output)
+    }
+
+    /// How it ended by itself, if it did; it may be started again then.
+    pub fn ended(&mut self, id: usize) -> Option<Option<i32>> {
+        let code = self.process(id).ended()?;
+        self.servers[id - 1].process = None;
+        Some(code)
     }
 
     pub fn kill9(&mut self, id: usize) {

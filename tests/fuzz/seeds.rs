@@ -5,6 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ringkeeper::wire::election::{Address, InitialMessage, Notification, SenderState};
+use ringkeeper::wire::quorum::{FromLeader, FromLearner, LearnerInfo, PROTOCOL_VERSION, Touch};
+use ringkeeper::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
+use ringkeeper::wire;
 use storage::Zxid;
 use storage::apache::snapshot::{DIGEST_VERSION, Digest, Node, Writer};
 use storage::apache::{self, Acl, Compression, OPEN_ACL, Stat};
@@ -35,6 +39,11 @@ fn main() {
     }
     keep(&directory, "apache_log", "log.1", &apache_log());
     keep(&directory, "config", "every-key", every_key().as_bytes());
+    keep(&directory, "quorum", "leader", &leader_says());
+    keep(&directory, "quorum", "learner", &learner_says());
+    for (name, bytes) in election() {
+        keep(&directory, "election", name, &bytes);
+    }
 }
 
 fn keep(directory: &Path, target: &str, name: &str, bytes: &[u8]) {
@@ -110,6 +119,175 @@ fn every_key() -> String {
     let keys = ringkeeper::server::config::keys::all();
     let inside = keys.filter(|key| !fuzz::config::OUTSIDE.contains(&key.name));
     inside.map(|key| format!("{}={}\n", key.name, key.default)).collect()
+}
+
+/// A session and what it makes, as a leader proposes it.
+fn transactions() -> Vec<Vec<u8>> {
+    let create = Change::Create {
+        path: "/a".into(),
+        data: Some(b"data".to_vec()),
+        acl: vec![wire::acl::Acl::anyone(31)],
+        kind: CreateTxn::Plain { ephemeral: true },
+        parent_cversion: 1,
+    };
+    let set = Change::SetData {
+        path: "/a".into(),
+        data: None,
+        version: 1,
+    };
+    let delete = Change::Delete { path: "/a".into() };
+    let txns = [
+        Txn::CreateSession { timeout_ms: 30_000 },
+        Txn::Change(create.clone()),
+        Txn::Multi(vec![create, set, delete]),
+        Txn::Error(-101),
+        Txn::CloseSession {
+            paths: Some(vec!["/a".into()]),
+        },
+    ];
+    let written = |(txn, zxid): (&Txn, i64)| {
+        let header = TxnHeader {
+            session: 0x1122,
+            cxid: 3,
+            zxid,
+            time_ms: 1_700_000_000_000,
+        };
+        let mut out = Vec::new();
+        txn.append(&header, Some(0x1234_5678), &mut out);
+        out
+    };
+    txns.iter().zip(0x2_0000_0001..).map(written).collect()
+}
+
+/// Every packet of a leader, in the order of a learner's life.
+fn leader_says() -> Vec<u8> {
+    let (epoch_zxid, zxid) = (0x2_0000_0000, 0x2_0000_0001);
+    let txns = transactions();
+    let mut all = vec![
+        FromLeader::LeaderInfo {
+            epoch_zxid,
+            version: PROTOCOL_VERSION,
+        },
+        FromLeader::Trunc(zxid),
+        FromLeader::Diff(zxid),
+        FromLeader::Snap(zxid),
+        FromLeader::NewLeader {
+            epoch_zxid,
+            config: Some("server.1=a:2888:3888:participant\nversion=0".into()),
+        },
+        FromLeader::UpToDate,
+        FromLeader::Ping(zxid),
+        FromLeader::Sync,
+        FromLeader::Revalidate {
+            session: 0x1122,
+            valid: true,
+        },
+        FromLeader::CommitAndActivate { zxid, leader: 2 },
+        FromLeader::InformAndActivate {
+            zxid,
+            leader: 2,
+            txn: &txns[0],
+        },
+    ];
+    for (txn, zxid) in txns.iter().zip(zxid..) {
+        all.extend([
+            FromLeader::Proposal { zxid, txn },
+            FromLeader::Commit(zxid),
+            FromLeader::Inform { zxid, txn },
+        ]);
+    }
+    let mut out = Vec::new();
+    all.iter().for_each(|message| message.append(&mut out));
+    out
+}
+
+/// Every packet of a learner.
+fn learner_says() -> Vec<u8> {
+    let info = LearnerInfo {
+        server: 2,
+        version: PROTOCOL_VERSION,
+        config_version: 0,
+    };
+    let touch = Touch {
+        session: 0x1122,
+        timeout_ms: 30_000,
+    };
+    let of_info = |observer| FromLearner::Info {
+        observer,
+        accepted_epoch: 1,
+        info,
+    };
+    let request = |opcode, body| FromLearner::Request {
+        session: 0x1122,
+        cxid: 7,
+        opcode,
+        body,
+        ids: vec![wire::acl::Id::new("ip", "127.0.0.1"), wire::acl::Id::new("digest", "a:b")],
+    };
+    let path = b"\0\0\0\x02/a\xff\xff\xff\xff";
+    let all = [
+        of_info(false),
+        of_info(true),
+        FromLearner::AckEpoch {
+            last_zxid: 0x1_0000_0005,
+            current_epoch: 1,
+        },
+        FromLearner::Ack(0x2_0000_0000),
+        FromLearner::Ping {
+            zxid: 0x2_0000_0001,
+            touched: vec![touch, touch],
+        },
+        FromLearner::Revalidate {
+            session: 0x1122,
+            timeout_ms: 30_000,
+        },
+        request(2, path),
+        request(9, path),
+        request(-11, b""),
+    ];
+    let mut out = Vec::new();
+    all.iter().for_each(|message| message.append(&mut out));
+    out
+}
+
+/// Introductions in the three forms, with notifications behind them.
+fn election() -> Vec<(&'static str, Vec<u8>)> {
+    let address = |host: &str| Address {
+        host: host.into(),
+        port: 3888,
+    };
+    let notification = |state, config: &str| {
+        let mut out = Vec::new();
+        let notification = Notification {
+            state,
+            leader: 3,
+            zxid: 0x1_0000_0005,
+            round: 2,
+            peer_epoch: 1,
+            version: 2,
+            config: None,
+        };
+        notification.append(config, &mut out);
+        out
+    };
+    let behind = [
+        notification(SenderState::Looking, "version=0"),
+        notification(SenderState::Following, ""),
+        // Of a server before 3.5: without a version, and without a peer epoch.
+        [&[0, 0, 0, 40][..], &[0; 40]].concat(),
+        [&[0, 0, 0, 28][..], &[0; 28]].concat(),
+    ]
+    .concat();
+    let first = |addresses: Vec<Address>| {
+        let mut out = Vec::new();
+        InitialMessage { server: 2, addresses }.append(&mut out);
+        [out, behind.clone()].concat()
+    };
+    vec![
+        ("one-address", first(vec![address("a.example")])),
+        ("two-addresses", first(vec![address("10.0.0.1"), address("fe80::1")])),
+        ("number-alone", [&2i64.to_be_bytes()[..], &behind].concat()),
+    ]
 }
 
 struct Nothing;

@@ -624,18 +624,13 @@ mod tests {
 
     fn record(client: &str, session: i64, op: Op, path: &str, at: u64, zxid: i64, version: i32) -> Record {
         Record {
-            client: client.into(),
-            session,
-            op,
-            path: path.into(),
-            value: String::new(),
-            expected: -1,
             invoked_us: at,
             returned_us: at + 5,
             outcome: Outcome::Ok,
             zxid,
             header: zxid,
             version,
+            ..Record::begun(client, session, op, path)
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ensemble::Ensemble;
 use super::load::Load;
+use super::mount::Mount;
 use super::net::Net;
 use crate::peers::wait_until;
 
@@ -36,6 +37,10 @@ pub enum Fault {
     MuteLeader,
     /// The leader and a minority on one side, a majority on the other; clients reach all.
     Split,
+    /// The leader's disk fills up to the last byte.
+    FillLeader,
+    /// A follower's disk does.
+    FillFollower,
 }
 
 impl fmt::Display for Fault {
@@ -54,6 +59,10 @@ pub struct Rounds<'r> {
     pub lasting: Duration,
     /// Where members are cut off from each other.
     pub net: Option<Net>,
+    /// What the members' data is on, if it can be full.
+    pub disks: Vec<Mount>,
+    /// Members that ended because their disk was full.
+    pub ended: u32,
     /// Of all random choices.
     pub seed: u64,
 }
@@ -63,7 +72,20 @@ const WRITES: u64 = 20;
 const GO_ON_MAX: Duration = Duration::from_secs(40);
 const SERVE_MAX: Duration = Duration::from_secs(60);
 
-impl Rounds<'_> {
+impl<'a> Rounds<'a> {
+    /// Faults that are over at once, on members whose network and disks are the machine's.
+    pub fn of(what: &'a str, faults: &'a [Fault], seed: u64) -> Rounds<'a> {
+        Rounds {
+            what,
+            faults,
+            lasting: Duration::ZERO,
+            net: None,
+            disks: Vec::new(),
+            ended: 0,
+            seed,
+        }
+    }
+
     /// Plays so many rounds. Gives how often each fault was played.
     pub fn play(&mut self, count: u64, ensemble: &mut Ensemble, load: &Load) -> String {
         let mut played: Vec<(Fault, u32)> = self.faults.iter().map(|fault| (*fault, 0)).collect();
@@ -116,6 +138,8 @@ impl Rounds<'_> {
                 net.mute(leader, follower);
                 net.mute(follower, leader);
             }),
+            Fault::FillLeader => self.fill(leader, true, what, ensemble, load),
+            Fault::FillFollower => self.fill(follower, false, what, ensemble, load),
             Fault::Split => {
                 let mut minority = others[..(count - 1) / 2 - 1].to_vec();
                 minority.push(leader);
@@ -151,6 +175,51 @@ impl Rounds<'_> {
         std::thread::sleep(self.lasting.saturating_sub(begun.elapsed()));
         ensemble.members[index].signal("CONT");
         self.expect_one_leader(what, ensemble);
+    }
+
+    /// No byte is free on a member's disk for a while. A leader refuses what would add, or ends; a follower goes on for as
+    /// long as its reserve lasts, and ends then. One that ended is started again when there is room.
+    fn fill(&mut self, index: usize, is_leader: bool, what: &str, ensemble: &mut Ensemble, load: &Load) {
+        let refused = |ensemble: &Ensemble| -> Option<u64> {
+            let count = ensemble.members[index].mntr();
+            count.get("zk_ringkeeper_writes_refused")?.parse().ok()
+        };
+        let before = refused(ensemble).expect("a count of refused writes");
+        let ballast = self.disks[index].ballast("ballast", 0);
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < self.lasting {
+            // Without this follower there is a quorum, whatever it does.
+            if !is_leader {
+                self.expect_writes(ensemble, load, &format!("{what}: meanwhile"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let has_refused = refused(ensemble).is_some_and(|count| count > before);
+        std::fs::remove_file(ballast).expect("the ballast");
+        // It may be on its way out.
+        let mut ended = None;
+        wait_until(Duration::from_millis(500), || {
+            ended = ensemble.members[index].reap();
+            ended.is_some()
+        });
+        assert!(
+            !is_leader || has_refused || ended.is_some(),
+            "{}",
+            ensemble.state(&format!("{what}: nobody noticed that the leader's disk is full"))
+        );
+        if let Some(status) = ended {
+            let name = ensemble.members[index].name();
+            let is_full = matches!(status, Some(21 | 22));
+            assert!(
+                is_full,
+                "{}",
+                ensemble.state(&format!(
+                    "{what}: {name} ended with {status:?}, not because its disk is full"
+                ))
+            );
+            self.ended += 1;
+            ensemble.members[index].start();
+        }
     }
 
     fn cut(&mut self, what: &str, ensemble: &mut Ensemble, load: &Load, act: impl FnOnce(&mut Net)) {

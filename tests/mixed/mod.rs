@@ -8,6 +8,8 @@ pub mod faults;
 mod foreign;
 pub mod history;
 pub mod load;
+#[path = "../full_disk/mount.rs"]
+pub mod mount;
 pub mod net;
 pub mod session;
 pub mod walk;

@@ -42,10 +42,11 @@ pub fn zookeeper_jars() -> PathBuf {
 
 /// An Apache ZooKeeper process on a free loopback port with its own temporary directory.
 pub struct JavaServer {
+    /// The first, so that it ends before its directory goes.
+    process: Option<Process>,
     directory: TempDir,
     port: u16,
     properties: Vec<String>,
-    process: Option<Process>,
 }
 
 impl JavaServer {

@@ -61,6 +61,8 @@ pub struct Member {
     pub make: Make,
     /// Of the JVM, if it is one.
     pub heap_megabytes: u32,
+    /// Whether the JVM leaves out what makes it fast later: for tests that start many and measure none.
+    pub starts_quickly: bool,
     /// Whether it ever ran Apache ZooKeeper.
     pub was_apache: bool,
     /// Where.
@@ -81,6 +83,7 @@ impl Member {
             id,
             make,
             heap_megabytes: 512,
+            starts_quickly: true,
             was_apache: false,
             place,
             directory: directory.into(),
@@ -154,11 +157,12 @@ impl Member {
         self.jars
             .iter()
             .for_each(|jar| classpath.push_str(&format!(":{}", jar.display())));
-        [
-            "java",
-            &format!("-Xmx{}m", self.heap_megabytes),
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
+        let quick: &[&str] = match self.starts_quickly {
+            true => &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
+            false => &[],
+        };
+        let heap = format!("-Xmx{}m", self.heap_megabytes);
+        let others = [
             "-Dfile.encoding=UTF-8",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -166,9 +170,9 @@ impl Member {
             "-cp",
             &classpath,
             "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-        ]
-        .map(String::from)
-        .to_vec()
+        ];
+        let words = ["java", &heap].into_iter().chain(quick.iter().copied()).chain(others);
+        words.map(String::from).collect()
     }
 
     /// Whether it was started and not stopped by the test.
@@ -185,6 +189,22 @@ impl Member {
         })
     }
 
+    /// The exit status if its process ended although nobody ended it; it may be started again then.
+    pub fn reap(&mut self) -> Option<Option<i32>> {
+        let status = self.process.as_mut()?.ended()?;
+        self.process = None;
+        Some(status)
+    }
+
+    /// Moves what `dataDir` names to another place, before the first start.
+    pub fn move_data(&self, to: &Path) {
+        assert!(self.process.is_none(), "{} runs", self.name());
+        fs::create_dir_all(to).expect("a directory");
+        fs::copy(self.data().join("myid"), to.join("myid")).expect("myid");
+        fs::remove_dir_all(self.data()).expect("the empty directory");
+        std::os::unix::fs::symlink(to, self.data()).expect("a link in its place");
+    }
+
     /// SIGKILL, and wait.
     pub fn kill9(&mut self) {
         self.process.take().expect("a running member").kill9();
@@ -193,6 +213,13 @@ impl Member {
     /// SIGTERM, and wait.
     pub fn terminate(&mut self) -> Option<i32> {
         self.process.take().expect("a running member").terminate()
+    }
+
+    /// The same, and it must end in order. A JVM does with 143.
+    #[track_caller]
+    pub fn end_in_order(&mut self) {
+        let (name, code) = (self.name(), self.terminate());
+        assert!(matches!(code, Some(0 | 143)), "{name} ended with {code:?}");
     }
 
     /// Sends a signal by its short name.

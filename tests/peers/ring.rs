@@ -32,11 +32,12 @@ impl Engine {
 
 /// A Ringkeeper process on a free loopback port with its own temporary directory.
 pub struct RingServer {
+    /// The first, so that it ends before its directory goes.
+    process: Option<Process>,
     directory: TempDir,
     port: u16,
     engine: Engine,
     flags: String,
-    process: Option<Process>,
 }
 
 impl RingServer {

@@ -4,6 +4,7 @@
 //! host, a disk or a wire that does at that seam what the buggy server did inside. The member itself stays as it is
 //! released. Numbers are ZOOKEEPER issues; T-numbers and others stand in the notes on traps.
 
+use ringkeeper::base::Epoch;
 use ringkeeper::replica::member::{Output, Packet};
 use ringkeeper::zab::{FromLeader, FromLearner, Message};
 
@@ -38,6 +39,8 @@ pub enum Bug {
     NewLeaderOvertakes,
     /// UPTODATE is sent before a quorum has the history (1282).
     UpToDateEarly,
+    /// The leader does not see that a follower has more history than itself (T-18).
+    AheadIgnored,
     /// A bad record at the end of the log makes recovery drop good ones before it (T-83, ClickHouse Keeper 56670).
     TailDropped,
     /// A server that lost its disk votes as if it had never had anything (T-51).
@@ -48,6 +51,8 @@ pub enum Bug {
     SyncAnsweredHere,
     /// The answer to a write overtakes the event of the change (guarantees W2).
     EventLate,
+    /// An event names a node that its watcher may not read (CVE-2024-23944).
+    EventUnchecked,
     /// A read is answered before the write that its connection sent first (T-29).
     ReadOvertakes,
 }
@@ -67,16 +72,29 @@ impl Bug {
         Bug::HoleInDiff,
         Bug::NewLeaderOvertakes,
         Bug::UpToDateEarly,
+        Bug::AheadIgnored,
         Bug::TailDropped,
         Bug::Amnesia,
         Bug::RequestTwice,
         Bug::SyncAnsweredHere,
         Bug::EventLate,
+        Bug::EventUnchecked,
         Bug::ReadOvertakes,
     ];
 }
 
 impl World {
+    /// What the buggy leader hears in place of what was said.
+    pub fn learner_says(&self, message: FromLearner) -> FromLearner {
+        match message {
+            FromLearner::AckEpoch { current: Some(_), last } if self.bug == Some(Bug::AheadIgnored) => {
+                let current = Some(Epoch(0));
+                FromLearner::AckEpoch { current, last }
+            }
+            message => message,
+        }
+    }
+
     /// What the buggy server says in place of what the core says.
     pub fn twist(&self, mut outputs: Vec<Output>) -> Vec<Output> {
         let position = |outputs: &[Output], is: fn(&FromLeader) -> bool| {

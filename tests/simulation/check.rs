@@ -1,4 +1,4 @@
-//! What must hold, checked as it happens: Z1 to Z11 of the notes on reliability.
+//! What must hold among servers, checked as it happens: Z1 to Z11 of the notes on reliability.
 //!
 //! The checker sees everything: what every disk holds, what every server shows its clients. It keeps the one order in
 //! which transactions were decided, by whoever delivered each first; every server's states must be points of it.
@@ -9,6 +9,7 @@ use ringkeeper::base::{Epoch, Zxid};
 use ringkeeper::zab::Proposal;
 
 use super::disk::Image;
+use super::server::Server;
 
 /// A state that clients see: how many transactions are in it, a chain over all of them, the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -123,25 +124,25 @@ impl Checker {
     }
 
     /// Z1 to Z5, Z10: a server in the state `before` shows a transaction to its clients.
-    pub fn delivers(&mut self, server: usize, before: Applied, proposal: &Proposal, images: &[&Image]) {
+    pub fn delivers(&mut self, server: usize, before: Applied, proposal: &Proposal, servers: &[Server]) {
         let delivered = Decided::by(before.chain, proposal);
         if let Some(known) = self.decided.get(before.count) {
             let number = before.count + 1;
             assert_eq!(*known, delivered, "Z2: server {server} delivers as number {number}");
             return;
         }
-        self.catch_up(server, before, images);
+        self.catch_up(server, before, servers);
         let chain = self.decided.last().map_or(0, |last| last.chain);
         assert_eq!(
             chain, before.chain,
             "Z2: server {server} delivers {} behind another history",
             proposal.zxid
         );
-        self.decide(server, delivered, images);
+        self.decide(server, delivered, servers);
     }
 
     /// What a snapshot brought is decided as soon as it is shown.
-    fn catch_up(&mut self, server: usize, shown: Applied, images: &[&Image]) {
+    fn catch_up(&mut self, server: usize, shown: Applied, servers: &[Server]) {
         let mut missing = Vec::new();
         let mut chain = shown.chain;
         while self.decided.len() + missing.len() < shown.count {
@@ -156,11 +157,11 @@ impl Checker {
             chain = *before;
         }
         for decided in missing.into_iter().rev() {
-            self.decide(server, decided, images);
+            self.decide(server, decided, servers);
         }
     }
 
-    fn decide(&mut self, server: usize, next: Decided, images: &[&Image]) {
+    fn decide(&mut self, server: usize, next: Decided, servers: &[Server]) {
         let (zxid, id) = (next.zxid, next.id);
         assert_eq!(
             self.proposed.get(&zxid).map(|(id, _)| *id),
@@ -175,7 +176,7 @@ impl Checker {
         let copies = self
             .voters
             .iter()
-            .filter(|voter| images[**voter].holds(zxid, id))
+            .filter(|voter| servers[**voter].disk.image.holds(zxid, id))
             .count();
         assert!(
             copies > self.voters.len() / 2,
@@ -184,22 +185,33 @@ impl Checker {
         self.decided.push(next);
     }
 
-    /// Z6 to Z8: a leader begins to serve, with everything that was decided before and nothing else.
-    pub fn leads(&mut self, server: usize, epoch: Epoch, applied: Applied, images: &[&Image]) {
+    /// Z6 to Z8: a leader begins to serve, with everything that was decided before and nothing else. Gives whether a
+    /// later epoch has begun without its knowing. Only what a quorum has said within syncLimit excuses that: nobody can
+    /// know what others did in the meantime.
+    pub fn leads(
+        &mut self,
+        server: usize,
+        epoch: Epoch,
+        applied: Applied,
+        has_quorum: bool,
+        servers: &[Server],
+    ) -> bool {
         let before = self.leaders.insert(epoch, server);
         assert!(
             before.is_none_or(|other| other == server),
             "Z7: servers {before:?} and {server} lead in {epoch}"
         );
-        self.catch_up(server, applied, images);
-        // One that slept over the last acknowledgement it needed may begin when a later epoch has begun without it: it
-        // has no quorum any more, decides nothing, and cannot know what that epoch decided.
-        let count = self.decided.partition_point(|decided| decided.zxid.epoch() <= epoch.0);
-        assert_eq!(
-            applied.count, count,
-            "Z8: the leader of {epoch}, server {server}, lacks decided transactions"
+        self.catch_up(server, applied, servers);
+        let own = self.decided.partition_point(|decided| decided.zxid.epoch() <= epoch.0);
+        let is_overtaken = own < self.decided.len();
+        assert!(
+            applied.count == own && (has_quorum || !is_overtaken),
+            "Z8: the leader of {epoch}, server {server}, has {} of {} decided transactions, {own} before its own epoch",
+            applied.count,
+            self.decided.len()
         );
         self.shows(server, applied);
+        is_overtaken
     }
 
     /// Z2, Z11: a server begins to serve in a state that is a point of the one order.
@@ -215,9 +227,25 @@ impl Checker {
         );
     }
 
-    /// The history that an epoch begins with, as its leader hands it out.
-    pub fn begins(&mut self, epoch: Epoch, last: Zxid) {
-        self.first.entry(epoch).or_insert(last);
+    /// Z6, Z8: the history that an epoch begins with, as its leader hands it out, has all that earlier ones decided:
+    /// a quorum has promised to decide nothing more in them.
+    pub fn begins(&mut self, server: usize, epoch: Epoch, first: Applied) {
+        let count = self.decided.partition_point(|decided| decided.zxid.epoch() < epoch.0);
+        let mut chain = first.chain;
+        for _ in count..first.count {
+            let Some((before, _)) = self.reached.get(&chain) else {
+                panic!("Z8: server {server} begins {epoch} with what nobody decided and no log holds");
+            };
+            chain = *before;
+        }
+        let decided = count.checked_sub(1).map_or(0, |last| self.decided[last].chain);
+        assert!(
+            first.count >= count && chain == decided,
+            "Z8: server {server} begins {epoch} with {} transactions up to {}, and {count} are decided",
+            first.count,
+            first.zxid
+        );
+        self.first.entry(epoch).or_insert(first.zxid);
     }
 
     /// Z9: a promise leaves.
@@ -285,7 +313,7 @@ impl Checker {
 
     /// Z8: what is decided stays on a quorum's disks. A follower that comes back in the same epoch is told to forget
     /// open proposals, which may be decided on others' disks while it does so; it gets them again.
-    pub fn removes(&self, server: usize, keeps: Zxid, to_be: &Image, images: &[&Image]) {
+    pub fn removes(&self, server: usize, keeps: Zxid, to_be: &Image, servers: &[Server]) {
         for entry in to_be.log.iter().filter(|entry| entry.zxid > keeps) {
             let (zxid, id) = (entry.zxid, id_of(entry));
             let found = self.decided.binary_search_by_key(&zxid, |decided| decided.zxid);
@@ -293,7 +321,9 @@ impl Checker {
                 continue;
             }
             let others = self.voters.iter().filter(|voter| **voter != server);
-            let copies = others.filter(|voter| images[**voter].holds(zxid, id)).count();
+            let copies = others
+                .filter(|voter| servers[**voter].disk.image.holds(zxid, id))
+                .count();
             assert!(
                 copies > self.voters.len() / 2,
                 "Z8: server {server} removes {zxid}, which is decided, and {copies} others have it"

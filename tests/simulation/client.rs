@@ -4,13 +4,14 @@
 //! connection they go over, and never asks again for what it has no answer to.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hash;
 
 use ringkeeper::base::Zxid;
 use ringkeeper::wire::reply::WriteReply;
 
 use super::core::{ToClient, ToServer};
 use super::history::History;
-use super::model::{Ask, Said};
+use super::model::{Access, Ask, Said};
 use super::network::Life;
 use super::random::Random;
 use super::server::Work;
@@ -123,6 +124,7 @@ impl World {
         let me = &mut self.clients[client];
         (me.channel, me.is_open, me.heard_ms) = (Some(id), false, self.now_ms);
         let connect = ToServer::Connect {
+            who: client,
             session: me.session,
             seen: me.seen,
             timeout_ms: me.timeout_ms,
@@ -134,7 +136,7 @@ impl World {
         let me = &mut self.clients[client];
         me.xid += 1;
         let (xid, id) = (me.xid, me.channel.expect("it is connected"));
-        let index = self.history.asks(me.session, xid, ask.clone());
+        let index = self.history.asks(client, me.session, xid, ask.clone());
         me.waiting.push_back((xid, index));
         self.say(id, ToServer::Request { xid, ask });
     }
@@ -226,7 +228,7 @@ impl World {
         if self.clients[client].channel != Some(id) {
             return;
         }
-        self.note(&(client, format!("{said:?}")));
+        (client, &said).hash(&mut self.hash);
         let now_ms = self.now_ms;
         let me = &mut self.clients[client];
         me.heard_ms = now_ms;
@@ -288,9 +290,13 @@ impl Client {
             _ => None,
         };
         if let Some(path) = watched {
-            self.watches
-                .entry(path.clone())
-                .or_insert_with(|| history.watches(&path, zxid));
+            match self.watches.get(&path) {
+                Some(watch) => history.watches_again(*watch, zxid),
+                None => {
+                    let watch = history.watches(index, &path, zxid);
+                    self.watches.insert(path, watch);
+                }
+            }
         }
         let closed = *history.ask(index) == Ask::Close && said == Said::Write(WriteReply::Nothing);
         history.hears(index, zxid, said);
@@ -317,6 +323,14 @@ fn path(random: &mut Random) -> String {
     }
 }
 
+fn access(random: &mut Random) -> Access {
+    match random.below(10) {
+        0 => Access::Read,
+        1 => Access::Nothing,
+        _ => Access::All,
+    }
+}
+
 fn draw_write(random: &mut Random) -> Ask {
     let data = vec![random.below(256) as u8; random.below(12)];
     let version = if random.chance(30) { random.below(4) as i32 } else { -1 };
@@ -325,11 +339,13 @@ fn draw_write(random: &mut Random) -> Ask {
             path: path(random),
             data,
             flags: if random.chance(25) { 1 } else { 0 },
+            access: access(random),
         },
         3..5 => Ask::Create {
             path: format!("{}/s-", random.of(&["/a", "/b"])),
             data,
             flags: random.of(&[2, 3, 3, 3]),
+            access: access(random),
         },
         5..8 => Ask::Set {
             path: path(random),

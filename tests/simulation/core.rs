@@ -11,21 +11,23 @@ use ringkeeper::replica::member::Input;
 use ringkeeper::replica::session::Heart;
 use ringkeeper::replica::{Answer, Answered, Origin, Published, WriteRequest};
 use ringkeeper::tree::View;
+use ringkeeper::tree::acl::{Policy, authorize};
 use ringkeeper::tree::apply::What;
 use ringkeeper::tree::watch::Watches;
-use ringkeeper::wire::acl::{Acl, write_list};
+use ringkeeper::wire::acl::{ALL, Acl, Id, READ, write_list};
 use ringkeeper::wire::event::EventType;
 use ringkeeper::wire::jute::{Reader, Writer};
 use ringkeeper::wire::reply::WriteReply;
 use ringkeeper::wire::request::Op;
 
 use super::bug::Bug;
-use super::model::{Ask, Said};
+use super::model::{Access, Ask, Said};
 
 /// What a client says.
 #[derive(Clone, Debug)]
 pub enum ToServer {
     Connect {
+        who: usize,
         session: i64,
         seen: Zxid,
         timeout_ms: i32,
@@ -39,7 +41,7 @@ pub enum ToServer {
 }
 
 /// What a client is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum ToClient {
     Connected {
         session: i64,
@@ -61,6 +63,9 @@ pub enum ToClient {
 
 struct Conn {
     session: i64,
+    /// Whom its client has proved to be.
+    who: usize,
+    ids: Arc<[Id]>,
     heart: Heart,
     is_open: bool,
     /// Writes and syncs that are not answered, and reads behind them.
@@ -91,20 +96,32 @@ impl Core {
         }
     }
 
+    /// The session of an open connection.
+    pub fn session(&self, id: u32) -> Option<i64> {
+        let conn = self.conns.get(&id).filter(|conn| conn.is_open)?;
+        Some(conn.session)
+    }
+
     /// A client said something; gives what the member is to hear of it.
     pub fn hear(&mut self, id: u32, said: ToServer, now_ms: u64, told: &mut Told) -> Option<Input> {
         match said {
             ToServer::Connect {
+                who,
                 session,
                 seen,
                 timeout_ms,
-            } => self.connect(id, (session, seen, timeout_ms), told),
+            } => self.connect((id, who), (session, seen, timeout_ms), told),
             ToServer::Request { xid, ask } => self.request(id, xid, ask, now_ms, told),
             ToServer::End => self.forget(id),
         }
     }
 
-    fn connect(&mut self, id: u32, (session, seen, timeout_ms): (i64, Zxid, i32), told: &mut Told) -> Option<Input> {
+    fn connect(
+        &mut self,
+        (id, who): (u32, usize),
+        (session, seen, timeout_ms): (i64, Zxid, i32),
+        told: &mut Told,
+    ) -> Option<Input> {
         if seen > self.view.totals().zxid {
             // C4: it has seen more than is here.
             told.push((id, ToClient::End));
@@ -113,6 +130,8 @@ impl Core {
         let heart = Heart::default();
         let conn = Conn {
             session,
+            who,
+            ids: Arc::new([identity(who)]),
             heart: heart.clone(),
             is_open: false,
             queue: VecDeque::new(),
@@ -147,30 +166,36 @@ impl Core {
         }
         let behind_reads = conn.queue.iter().any(|(_, read)| read.is_some());
         conn.queue.push_back((xid, None));
-        let (op, body) = encode(&ask);
+        let (op, body) = encode(conn.who, &ask);
         Some(Input::Write(WriteRequest {
             origin: origin(id),
             session: conn.session,
             xid,
             op,
             body: body.into(),
-            ids: Arc::new([]),
+            ids: Arc::clone(&conn.ids),
             behind_reads,
         }))
     }
 
     fn read(&mut self, id: u32, xid: i32, ask: &Ask, told: &mut Told) {
         let zxid = self.view.totals().zxid;
-        let said = self.answer(ask);
+        let said = self.answer(&self.conns[&id].ids, ask);
         match ask {
-            Ask::Get { path, watch: true } if said != Said::Node(None) => self.watches.watch_data(path, id),
+            Ask::Get { path, watch: true } if matches!(said, Said::Node(Some(_))) => self.watches.watch_data(path, id),
             Ask::Exists { path, watch: true } => self.watches.watch_data(path, id),
             _ => {}
         }
         told.push((id, ToClient::Reply { xid, zxid, said }));
     }
 
-    fn answer(&self, ask: &Ask) -> Said {
+    fn answer(&self, ids: &[Id], ask: &Ask) -> Said {
+        if let Ask::Get { path, .. } | Ask::Children { path } = ask
+            && let Some(node) = self.view.node(path)
+            && !authorize(&Policy::default(), &self.view.acl(node.acl), READ, ids)
+        {
+            return Said::NoAuth;
+        }
         match ask {
             Ask::Get { path, .. } => Said::Node(self.view.node(path).map(|node| {
                 let data = self.view.data(path, &node).unwrap_or_default().to_vec();
@@ -202,7 +227,7 @@ impl Core {
         let mut late = Vec::new();
         for answer in answers {
             while let Some(change) = fired.next_if(|change| change.zxid <= answer.zxid) {
-                let event = (change.zxid, change.what, change.path);
+                let event = (change.zxid, change.what, change.path, change.acl);
                 match self.bug == Some(Bug::EventLate) {
                     true => late.push(event),
                     false => self.fire(event, told),
@@ -213,7 +238,7 @@ impl Core {
         }
         late.into_iter().for_each(|event| self.fire(event, told));
         for change in fired {
-            self.fire((change.zxid, change.what, change.path), told);
+            self.fire((change.zxid, change.what, change.path, change.acl), told);
         }
         self.view.advance(&version);
         answered.into_iter().for_each(|id| self.resume(id, told));
@@ -226,7 +251,8 @@ impl Core {
         self.resume(id, told);
     }
 
-    fn fire(&mut self, (zxid, what, path): (i64, What, Box<str>), told: &mut Told) {
+    /// The registration is spent even where the news may not be told.
+    fn fire(&mut self, (zxid, what, path, acl): (i64, What, Box<str>, Option<Arc<[Acl]>>), told: &mut Told) {
         let event = match what {
             What::Created => EventType::Created,
             What::Deleted => EventType::Deleted,
@@ -234,7 +260,11 @@ impl Core {
         };
         let zxid = Zxid(zxid as u64);
         for id in self.watches.fire(&path, event).0 {
-            if self.conns.get(&id).is_some_and(|conn| conn.is_open) {
+            let may_know = |conn: &Conn| {
+                let allowed = |acl: &Arc<[Acl]>| authorize(&Policy::default(), acl, READ, &conn.ids);
+                acl.as_ref().is_none_or(allowed) || self.bug == Some(Bug::EventUnchecked)
+            };
+            if self.conns.get(&id).is_some_and(|conn| conn.is_open && may_know(conn)) {
                 let path = path.to_string();
                 told.push((id, ToClient::Event { path, zxid }));
             }
@@ -299,17 +329,18 @@ impl Core {
         let conn = self.conns.remove(&id)?;
         self.watches.close(id);
         if let Some((xid, None)) = conn.queue.back() {
-            let (op, body) = encode(&Ask::Delete {
+            let ask = Ask::Delete {
                 path: "/a".into(),
                 version: -1,
-            });
+            };
+            let (op, body) = encode(conn.who, &ask);
             self.stale = Some(WriteRequest {
                 origin: origin(id),
                 session: conn.session,
                 xid: *xid,
                 op,
                 body: body.into(),
-                ids: Arc::new([]),
+                ids: conn.ids,
                 behind_reads: false,
             });
         }
@@ -334,14 +365,19 @@ pub fn origin(id: u32) -> Origin {
     }
 }
 
+/// What a client's credentials prove.
+fn identity(who: usize) -> Id {
+    Id::new("digest", format!("client{who}:proved"))
+}
+
 /// The request as it travels.
-pub fn encode(ask: &Ask) -> (Op, Vec<u8>) {
+fn encode(who: usize, ask: &Ask) -> (Op, Vec<u8>) {
     let mut body = Vec::new();
     let mut w = Writer::new(&mut body);
     let op = match ask {
         Ask::Multi(asks) => {
             for ask in asks {
-                let (op, record) = encode_one(ask);
+                let (op, record) = encode_one(who, ask);
                 w.int(op);
                 w.bool(false);
                 w.int(-1);
@@ -358,21 +394,34 @@ pub fn encode(ask: &Ask) -> (Op, Vec<u8>) {
             Op::Sync
         }
         ask => {
-            let (code, record) = encode_one(ask);
+            let (code, record) = encode_one(who, ask);
             return (Op::from_code(code).expect("a client's opcode"), record);
         }
     };
     (op, body)
 }
 
-fn encode_one(ask: &Ask) -> (i32, Vec<u8>) {
+fn encode_one(who: usize, ask: &Ask) -> (i32, Vec<u8>) {
     let mut body = Vec::new();
     let mut w = Writer::new(&mut body);
     let code = match ask {
-        Ask::Create { path, data, flags } => {
+        Ask::Create {
+            path,
+            data,
+            flags,
+            access,
+        } => {
             w.text(path);
             w.buffer(Some(data));
-            write_list(&mut w, &[Acl::anyone(31)]);
+            let own = Acl {
+                perms: ALL,
+                id: identity(who),
+            };
+            match access {
+                Access::All => write_list(&mut w, &[Acl::anyone(ALL)]),
+                Access::Read => write_list(&mut w, &[Acl::anyone(READ), own]),
+                Access::Nothing => write_list(&mut w, &[own]),
+            }
             w.int(*flags);
             1
         }

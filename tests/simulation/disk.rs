@@ -170,6 +170,11 @@ impl Disk {
         entries
     }
 
+    /// How much a loss of power could take.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub fn submit(&mut self, store: Stored) {
         let overtakes = self.bug == Some(Bug::EpochBeforeTransactions);
         if overtakes && matches!(store.what, Store::CurrentEpoch(_)) {

@@ -15,6 +15,8 @@ pub enum Fault {
     /// Something new is drawn.
     Draw,
     Restart(usize),
+    /// Who has most to lose loses power for a moment.
+    Flicker,
     Resume(usize),
     FastDisk(usize),
     Heal,
@@ -98,6 +100,8 @@ impl World {
         match fault {
             Fault::Draw if self.is_calm => {}
             Fault::Draw => self.draw(),
+            Fault::Flicker if self.is_calm => {}
+            Fault::Flicker => self.flicker(),
             Fault::Restart(server) => self.start(server),
             Fault::Resume(server) => self.resume(server),
             Fault::FastDisk(server) => self.servers[server].disk.slow_ms = 0,
@@ -113,7 +117,12 @@ impl World {
         self.at(next_ms, Event::Fault(Fault::Draw));
         let lasts_ms = self.ticks(TICKS_OF_ONE);
         let victim = self.victim();
-        match self.random.below(11) {
+        // Misfortunes come together: the next one meets servers that are busy with this one.
+        if self.random.chance(25) {
+            let soon_ms = self.random.below(250) as u64;
+            self.at(soon_ms, Event::Fault(Fault::Flicker));
+        }
+        match self.random.below(12) {
             0..4 => {
                 let tells = self.random.chance(60);
                 self.crash(victim, tells);
@@ -144,7 +153,11 @@ impl World {
                 }
             }
             8 => {
-                // One against all others, both ways or one way.
+                // One against all others, both ways or one way; its connections hang, or are reset.
+                if self.random.chance(50) {
+                    let links = self.network.of(victim);
+                    links.into_iter().for_each(|link| self.reset(link));
+                }
                 let ways = self.random.below(3);
                 for other in (0..self.servers.len()).filter(|other| *other != victim) {
                     self.network.cut[victim][other] |= ways != 1;
@@ -161,12 +174,28 @@ impl World {
                 }
                 self.at(lasts_ms, Event::Fault(Fault::Heal));
             }
+            10 => {
+                self.network.ghost_percent = self.random.below(30);
+                self.at(lasts_ms, Event::Fault(Fault::Heal));
+            }
             _ => {
                 self.network.loss_percent = self.random.below(60);
                 self.network.delay_ms = 1 + self.random.below(60);
                 self.at(lasts_ms, Event::Fault(Fault::Heal));
             }
         }
+    }
+
+    /// A server that is killed and back at once, before the others have gone on without it.
+    fn flicker(&mut self) {
+        let up = (0..self.servers.len()).filter(|server| self.servers[*server].is_up());
+        let Some(victim) = up.max_by_key(|server| self.servers[*server].disk.waiting_count()) else {
+            return;
+        };
+        let tells = self.random.chance(60);
+        self.crash(victim, tells);
+        let back_ms = 1 + self.random.below(150) as u64;
+        self.at(back_ms, Event::Fault(Fault::Restart(victim)));
     }
 
     /// Anybody, but more often the leader.

@@ -1,4 +1,4 @@
-//! What clients asked, when, and what they were told: C1 to C9, C11 and C13 to C16 of the notes on reliability, judged
+//! What clients asked, when, and what they were told: C1 to C11 and C13 to C16 of the notes on reliability, judged
 //! from the record and the log when a run is over.
 //!
 //! The log is replayed in the reference model (`model.rs`): every transaction must be somebody's request, every answer
@@ -17,6 +17,7 @@ use super::model::{Ask, Model, Said, Turn};
 
 /// One request.
 struct Op {
+    who: usize,
     cxid: i32,
     ask: Ask,
     /// The newest write acknowledged to anybody when it was sent.
@@ -26,8 +27,11 @@ struct Op {
 
 /// One data watch on one connection.
 struct Watch {
+    who: usize,
     path: String,
     since: Zxid,
+    /// When it was left again: what may not be told spends it all the same, and its client does not know.
+    again: Vec<Zxid>,
     fired: Option<Zxid>,
     /// The newest zxid of anything that was said on the connection before it fired.
     overtaken: Zxid,
@@ -48,12 +52,21 @@ pub struct History {
 }
 
 impl History {
+    /// Nothing yet, and room for what a seed usually brings.
+    pub fn new() -> History {
+        History {
+            ops: Vec::with_capacity(1 << 14),
+            ..History::default()
+        }
+    }
+
     /// A request is sent. Gives its number.
-    pub fn asks(&mut self, session: i64, cxid: i32, ask: Ask) -> usize {
+    pub fn asks(&mut self, who: usize, session: i64, cxid: i32, ask: Ask) -> usize {
         let index = self.ops.len();
         let before = self.by_request.insert((session, cxid), index);
         assert!(before.is_none(), "a client numbers its requests once");
         self.ops.push(Op {
+            who,
             cxid,
             ask,
             after: self.acknowledged,
@@ -92,15 +105,22 @@ impl History {
         op.reply = Some((zxid, said));
     }
 
-    /// A data watch was left. Gives its number.
-    pub fn watches(&mut self, path: &str, since: Zxid) -> usize {
+    /// A data watch was left by the client that asked. Gives its number.
+    pub fn watches(&mut self, asked: usize, path: &str, since: Zxid) -> usize {
         self.watches.push(Watch {
+            who: self.ops[asked].who,
             path: path.to_owned(),
             since,
+            again: Vec::new(),
             fired: None,
             overtaken: Zxid::ZERO,
         });
         self.watches.len() - 1
+    }
+
+    /// It was left once more, as far as its client knows.
+    pub fn watches_again(&mut self, watch: usize, since: Zxid) {
+        self.watches[watch].again.push(since);
     }
 
     /// Something with this zxid was said on the connection of a watch that has not fired.
@@ -140,7 +160,7 @@ impl History {
             while let Some(op) = reads.next_if(|op| shown(op) < before) {
                 let (zxid, said) = op.reply.as_ref().expect("it was answered");
                 if op.ask != Ask::Sync {
-                    assert_eq!(*said, model.read(&op.ask), "C3: {:?} at {zxid}", op.ask);
+                    assert_eq!(*said, model.read(op.who, &op.ask), "C3: {:?} at {zxid}", op.ask);
                 }
             }
         };
@@ -223,6 +243,7 @@ impl History {
             }
             (_, ask) => {
                 let turn = Turn {
+                    who: op.who,
                     session,
                     zxid,
                     time_ms: header.time_ms,
@@ -255,14 +276,32 @@ impl History {
         model.close(session, zxid);
     }
 
-    /// C8, C9: each fires at the first change behind it, before anything newer is said.
+    /// C8 to C10: each fires at the first change behind it, before anything newer is said, unless its client may not
+    /// know of that change; then it is spent.
     fn judge_watches(&self, model: &Model) {
         for watch in &self.watches {
             let news = model.news.get(&watch.path).map_or(&[][..], |news| news);
-            let first = news
-                .iter()
-                .find(|zxid| **zxid as u64 > watch.since.0)
-                .map(|zxid| Zxid(*zxid as u64));
+            let behind = |since: Zxid| {
+                let change = news.iter().find(|(zxid, _)| *zxid as u64 > since.0)?;
+                Some((Zxid(change.0 as u64), change.1.may_read(watch.who)))
+            };
+            let mut change = behind(watch.since);
+            while let Some((spent, false)) = change {
+                let again = watch.again.iter().find(|since| **since >= spent);
+                change = again.and_then(|since| behind(*since));
+            }
+            let first = change.map(|(zxid, _)| zxid);
+            let may_know = |fired: Zxid| {
+                news.iter()
+                    .any(|(zxid, guard)| *zxid as u64 == fired.0 && guard.may_read(watch.who))
+            };
+            assert!(
+                watch.fired.is_none_or(may_know),
+                "C10: client {} was told of a change of {} at {:?} that it may not know of",
+                watch.who,
+                watch.path,
+                watch.fired
+            );
             let (path, since, over) = (&watch.path, watch.since, watch.overtaken);
             assert!(
                 watch.fired.is_none_or(|fired| Some(fired) == first),

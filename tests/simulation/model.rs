@@ -9,19 +9,71 @@ use ringkeeper::wire::error::ErrorCode;
 use ringkeeper::wire::reply::{OpResult, WriteReply};
 use ringkeeper::wire::stat::Stat;
 
+/// Who may do what with a node, beside the client that made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody everything.
+    #[default]
+    All,
+    /// Others may read it.
+    Read,
+    /// Others nothing.
+    Nothing,
+}
+
+/// A node's access, and the client that made it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guard {
+    access: Access,
+    maker: usize,
+}
+
+impl Guard {
+    pub fn may_read(self, who: usize) -> bool {
+        self.access != Access::Nothing || self.maker == who
+    }
+
+    fn may_write(self, who: usize) -> bool {
+        self.access == Access::All || self.maker == who
+    }
+}
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    Create { path: String, data: Vec<u8>, flags: i32 },
-    Delete { path: String, version: i32 },
-    Set { path: String, data: Vec<u8>, version: i32 },
-    Check { path: String, version: i32 },
+    Create {
+        path: String,
+        data: Vec<u8>,
+        flags: i32,
+        access: Access,
+    },
+    Delete {
+        path: String,
+        version: i32,
+    },
+    Set {
+        path: String,
+        data: Vec<u8>,
+        version: i32,
+    },
+    Check {
+        path: String,
+        version: i32,
+    },
     Multi(Vec<Ask>),
     Close,
     Sync,
-    Get { path: String, watch: bool },
-    Exists { path: String, watch: bool },
-    Children { path: String },
+    Get {
+        path: String,
+        watch: bool,
+    },
+    Exists {
+        path: String,
+        watch: bool,
+    },
+    Children {
+        path: String,
+    },
 }
 
 impl Ask {
@@ -35,19 +87,22 @@ impl Ask {
 }
 
 /// What a client is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Said {
     Write(WriteReply),
     Synced,
     Node(Option<(Stat, Vec<u8>)>),
     Stat(Option<Stat>),
     Children(Option<Vec<String>>),
+    /// It may not know.
+    NoAuth,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Node {
     data: Vec<u8>,
     stat: Stat,
+    guard: Guard,
     /// How many children were ever created.
     created: i32,
     children: BTreeSet<String>,
@@ -57,8 +112,8 @@ struct Node {
 pub struct Model {
     nodes: BTreeMap<String, Node>,
     pub sessions: BTreeSet<i64>,
-    /// When something happened that a data watch hears of, by path.
-    pub news: BTreeMap<String, Vec<i64>>,
+    /// When something happened that a data watch hears of, by path, and whose node it was.
+    pub news: BTreeMap<String, Vec<(i64, Guard)>>,
     /// During a multi: what nodes were before it, and whose news it made.
     undo: Option<Vec<(String, Option<Node>)>>,
 }
@@ -66,6 +121,7 @@ pub struct Model {
 /// Who asks, and when it is done.
 #[derive(Clone, Copy)]
 pub struct Turn {
+    pub who: usize,
     pub session: i64,
     pub zxid: i64,
     pub time_ms: i64,
@@ -134,7 +190,7 @@ impl Model {
     fn go_back(&mut self, zxid: i64) {
         for (path, before) in self.undo.take().expect("a multi is under way").into_iter().rev() {
             if let Some(news) = self.news.get_mut(&path) {
-                news.retain(|at| *at != zxid);
+                news.retain(|(at, _)| *at != zxid);
             }
             match before {
                 Some(node) => self.nodes.insert(path, node),
@@ -152,8 +208,14 @@ impl Model {
 
     fn one(&mut self, turn: Turn, ask: &Ask) -> Done<OpResult> {
         match ask {
-            Ask::Create { path, data, flags } => self.create(turn, path, data, *flags),
+            Ask::Create {
+                path,
+                data,
+                flags,
+                access,
+            } => self.create(turn, path, (data, *access), *flags),
             Ask::Delete { path, version } => {
+                self.allow(parent(path), |above| above.may_write(turn.who))?;
                 self.expect(path, *version)?;
                 if !self.nodes[path].children.is_empty() {
                     return Err(ErrorCode::NotEmpty);
@@ -162,16 +224,18 @@ impl Model {
                 Ok(OpResult::Delete)
             }
             Ask::Set { path, data, version } => {
+                self.allow(path, |node| node.may_write(turn.who))?;
                 self.expect(path, *version)?;
                 self.touch(path);
                 let node = self.nodes.get_mut(path).expect("it was just looked at");
                 node.data = data.clone();
                 node.stat.version += 1;
                 (node.stat.mzxid, node.stat.mtime) = (turn.zxid, turn.time_ms);
-                self.note(path, turn.zxid);
+                self.note(path, turn.zxid, self.nodes[path].guard);
                 Ok(OpResult::SetData(self.stat(path).expect("it is there")))
             }
             Ask::Check { path, version } => {
+                self.allow(path, |node| node.may_read(turn.who))?;
                 self.expect(path, *version)?;
                 Ok(OpResult::Check)
             }
@@ -179,8 +243,10 @@ impl Model {
         }
     }
 
-    fn create(&mut self, turn: Turn, path: &str, data: &[u8], flags: i32) -> Done<OpResult> {
+    fn create(&mut self, turn: Turn, path: &str, what: (&[u8], Access), flags: i32) -> Done<OpResult> {
+        let (data, access) = what;
         let above = parent(path).to_owned();
+        self.allow(&above, |above| above.may_write(turn.who))?;
         let node = self.nodes.get(&above).ok_or(ErrorCode::NoNode)?;
         let path = match flags & 2 != 0 {
             true => format!("{path}{:010}", node.created),
@@ -211,11 +277,25 @@ impl Model {
         let node = Node {
             data: data.to_vec(),
             stat,
+            guard: Guard {
+                access,
+                maker: turn.who,
+            },
             ..Node::default()
         };
+        let guard = node.guard;
         self.nodes.insert(path.clone(), node);
-        self.note(&path, turn.zxid);
+        self.note(&path, turn.zxid, guard);
         Ok(OpResult::Create(path))
+    }
+
+    fn allow(&self, path: &str, may: impl Fn(Guard) -> bool) -> Done<()> {
+        let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
+        if may(node.guard) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NoAuth)
+        }
     }
 
     fn expect(&self, path: &str, version: i32) -> Done<()> {
@@ -229,15 +309,15 @@ impl Model {
     fn remove(&mut self, path: &str, zxid: i64) {
         self.touch(path);
         self.touch(parent(path));
-        self.nodes.remove(path);
+        let removed = self.nodes.remove(path).expect("it was just looked at");
         let above = self.nodes.get_mut(parent(path)).expect("a parent is there");
         above.children.remove(&path[path.rfind('/').expect("absolute") + 1..]);
         above.stat.pzxid = zxid;
-        self.note(path, zxid);
+        self.note(path, zxid, removed.guard);
     }
 
-    fn note(&mut self, path: &str, zxid: i64) {
-        self.news.entry(path.to_owned()).or_default().push(zxid);
+    fn note(&mut self, path: &str, zxid: i64, guard: Guard) {
+        self.news.entry(path.to_owned()).or_default().push((zxid, guard));
     }
 
     /// A session's ephemerals, sorted.
@@ -257,8 +337,13 @@ impl Model {
         }
     }
 
-    /// Answers a read.
-    pub fn read(&self, ask: &Ask) -> Said {
+    /// Answers a read. Whether a node exists is no secret.
+    pub fn read(&self, who: usize, ask: &Ask) -> Said {
+        if let Ask::Get { path, .. } | Ask::Children { path } = ask
+            && self.nodes.get(path).is_some_and(|node| !node.guard.may_read(who))
+        {
+            return Said::NoAuth;
+        }
         match ask {
             Ask::Get { path, .. } => {
                 let node = self.nodes.get(path);

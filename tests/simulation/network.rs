@@ -1,8 +1,10 @@
 //! The network: connections that keep their order, election mail that only keeps its newest, and what is cut.
 //!
 //! A cut is one-way. What is sent into one waits, as in TCP, until the cut heals or the connection ends; nobody is
-//! told. A crash tells the other end, or, when power fails, does not. Election mail can also get lost: it stands for
-//! frames that a broken connection took along.
+//! told, unless what stands between them resets the connections, as a firewall does. A crash tells the other end, or,
+//! when power fails, does not. Election mail can also get lost: it stands for frames that a broken connection took
+//! along. And it can come a second time, long after: frames of a connection that another has replaced, or the last word
+//! that is said again on a new one (T-73).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -46,6 +48,8 @@ pub struct Network {
     pub mail: Vec<Vec<Option<Notification>>>,
     /// Mail that gets lost, in percent.
     pub loss_percent: usize,
+    /// Mail that comes once more, long after, in percent: T-73.
+    pub ghost_percent: usize,
     /// The longest delay, in ms.
     pub delay_ms: usize,
     link_count: u64,
@@ -58,6 +62,7 @@ impl Network {
             connections: BTreeMap::new(),
             mail: vec![vec![None; server_count]; server_count],
             loss_percent: 0,
+            ghost_percent: 0,
             delay_ms: 3,
             link_count: 0,
         }
@@ -98,7 +103,7 @@ impl Network {
 
     pub fn heal(&mut self) {
         self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
-        self.loss_percent = 0;
+        (self.loss_percent, self.ghost_percent) = (0, 0);
         self.delay_ms = 3;
     }
 }

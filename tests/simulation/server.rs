@@ -12,6 +12,7 @@ use super::bug::Bug;
 use super::check::Applied;
 use super::core::{Core, ToServer};
 use super::disk::Disk;
+use super::expiry::Told;
 
 /// Something that a server is to handle.
 pub enum Work {
@@ -41,6 +42,10 @@ pub struct Server {
     pub applied: Applied,
     /// A received state whose SNAP is being handled.
     pub received: Option<Applied>,
+    /// As a leader: what it was told of sessions.
+    pub sessions: Told,
+    /// Since when it stands still.
+    pub paused_ms: u64,
     /// When the next tick was ordered.
     pub wake_ms: u64,
     pub delivered_count: usize,
@@ -61,6 +66,8 @@ impl Server {
             serves: Serving::Nobody,
             applied: Applied::default(),
             received: None,
+            sessions: Told::default(),
+            paused_ms: 0,
             wake_ms: u64::MAX,
             delivered_count: 0,
             in_turn: false,
@@ -73,6 +80,10 @@ impl Server {
 
     pub fn is_serving(&self) -> bool {
         self.serves != Serving::Nobody
+    }
+
+    pub fn leads(&self) -> bool {
+        matches!(self.serves, Serving::AsLeader(_))
     }
 
     pub fn member(&self) -> &Member {

@@ -22,6 +22,10 @@ impl World {
         if self.random.chance(self.network.loss_percent) {
             return;
         }
+        if self.random.chance(self.network.ghost_percent) {
+            let late_ms = self.random.below(10 * self.tick_ms as usize) as u64;
+            self.at(late_ms, Event::Ghost(from, to, notification));
+        }
         let awaited = self.network.mail[from][to].replace(notification).is_some();
         if !awaited {
             let delay = self.delay();
@@ -62,9 +66,15 @@ impl World {
         let Some(end) = self.network.end_of(link, server) else {
             return;
         };
+        let there = self.network.connections[&link].ends[1 - end].0;
+        self.said_ms[server][there] = self.now_ms;
         let state = match &packet {
             Packet::Zab(message) => {
                 self.leaves(server, link, message);
+                None
+            }
+            Packet::Revalidated { session, valid: true } => {
+                self.servers[server].sessions.attach(*session, false, self.now_ms);
                 None
             }
             Packet::Snap(zxid, _) => Some(self.state_at(server, *zxid)),
@@ -87,8 +97,8 @@ impl World {
                 let node = self.servers[server].member().node();
                 if !matches!(node.serving(), Serving::AsLeader(_)) {
                     let last = node.ledger().last();
-                    let first = self.state_at(server, last).zxid;
-                    self.check.begins(*epoch, first);
+                    let first = self.state_at(server, last);
+                    self.check.begins(server, *epoch, first);
                 }
             }
             _ => {}
@@ -174,7 +184,7 @@ impl World {
     fn arrived(&mut self, server: usize, link: Link, packet: Packet, state: Option<Applied>) {
         let input = match packet {
             Packet::Zab(Message::FromLeader(message)) => Input::FromLeader(link, message),
-            Packet::Zab(Message::FromLearner(message)) => Input::FromLearner(link, message),
+            Packet::Zab(Message::FromLearner(message)) => Input::FromLearner(link, self.learner_says(message)),
             Packet::Snap(zxid, view) => {
                 let tree = through_a_stream(&view, zxid);
                 return self.work(server, Work::Input(Input::Snap(link, zxid, Box::new(tree)), state));
@@ -200,6 +210,19 @@ impl World {
             self.network.connections.remove(&link);
         } else if tells {
             self.put(link, end, Parcel::End);
+        }
+    }
+
+    /// A connection is reset: both ends learn of it at once, and what was on its way is gone.
+    pub fn reset(&mut self, link: Link) {
+        let Some(connection) = self.network.connections.remove(&link) else {
+            return;
+        };
+        for end in (0..2).filter(|end| connection.open[*end]) {
+            let life = connection.ends[end];
+            if self.lives(life) {
+                self.feed(life.0, Input::Closed(link));
+            }
         }
     }
 

@@ -6,25 +6,30 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::Hasher;
 
-use ringkeeper::replica::member::{Input, Member, Output, Packet, Store};
-use ringkeeper::replica::{Now, Published};
-use ringkeeper::zab::{Event as Said, How, Link, Mark, Serving, Why};
+use ringkeeper::replica::member::{Input, Member, Output, Store};
+use ringkeeper::replica::{Answer, Now, Published};
+use ringkeeper::zab::{Event as Said, How, Link, Mark, Notification, Proposal, Serving, Why};
 
 use super::bug::Bug;
-use super::check::{Checker, mix};
+use super::check::Checker;
 use super::client::{Channel, Client};
 use super::core::{Core, ToClient, ToServer};
-use super::disk::{Image, Stored};
+use super::disk::Stored;
+use super::expiry::{self, Turn};
 use super::faults::Fault;
 use super::history::History;
 use super::network::{Life, Network};
 use super::random::Random;
 use super::server::{Server, Work, id, place, settings};
+use super::trace::Mixer;
 
 /// A server takes a snapshot of its own each time it has delivered so many transactions.
 const SNAPSHOT_EVERY: usize = 60;
+
+/// For so many ticks a leader may hear nothing of its quorum (`syncLimit`).
+const SYNC_LIMIT: u64 = 5;
 
 /// The longest session timeout, in ticks.
 pub const TIMEOUT_TICKS: u64 = 12;
@@ -34,6 +39,8 @@ pub enum Event {
     Wake(Life),
     Synced(Life),
     Mail(usize, usize),
+    /// The same word again, long after: a connection that was given up hands it in late.
+    Ghost(usize, usize, Notification),
     Gone(Life, usize),
     Dial(Life, usize),
     NotConnected(Life, usize),
@@ -85,6 +92,8 @@ pub struct Tally {
     pub sessions_expired: usize,
     pub moved: usize,
     pub converged_ms: u64,
+    /// Leaders that began to serve when a later epoch had begun without their knowing.
+    pub overtaken: usize,
 }
 
 pub struct World {
@@ -105,40 +114,15 @@ pub struct World {
     pub think_ms: usize,
     pub tally: Tally,
     pub bug: Option<Bug>,
+    /// What was agreed with each session.
+    timeouts: BTreeMap<i64, u64>,
+    /// When a server last said something to another, as its learner: `said_ms[from][to]`.
+    pub said_ms: Vec<Vec<u64>>,
     /// Whether nothing breaks any more.
     pub is_calm: bool,
     /// Whether every step is printed.
     pub loud: bool,
-    hash: Mixer,
-}
-
-/// The trace's hash.
-#[derive(Default)]
-struct Mixer(u64);
-
-impl Hasher for Mixer {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-    fn write_u64(&mut self, word: u64) {
-        self.0 = mix(self.0, word);
-    }
-    fn write_u8(&mut self, byte: u8) {
-        self.write_u64(byte.into());
-    }
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(word.into());
-    }
-    fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
-    }
+    pub hash: Mixer,
 }
 
 impl World {
@@ -160,14 +144,16 @@ impl World {
             clients: Vec::new(),
             channels: BTreeMap::new(),
             channel_count: 0,
-            history: History::default(),
+            history: History::new(),
             think_ms: random.of(&[100, 300, 600]),
             random,
             tally: Tally::default(),
             bug,
+            timeouts: BTreeMap::new(),
+            said_ms: vec![vec![0; server_count]; server_count],
             is_calm: false,
             loud: false,
-            hash: Mixer(seed),
+            hash: Mixer::new(seed),
         };
         for server in 0..server_count {
             world.start(server);
@@ -204,15 +190,19 @@ impl World {
         done(self)
     }
 
-    /// What the run amounts to.
+    /// What two runs of a seed must agree in: the trace, the time, the number of steps.
+    pub fn so_far(&self) -> (u64, u64, u64) {
+        (self.hash.finish(), self.now_ms, self.tally.steps)
+    }
+
+    /// What the run amounts to, once all that clients were told has been judged.
     pub fn finish(mut self) -> Tally {
         let decided = self.check.decided();
         self.history.judge(&decided);
+        (self.tally.trace, self.tally.virtual_ms, self.tally.steps) = self.so_far();
         self.tally.acknowledged = self.history.acknowledged_count;
         (self.tally.reads, self.tally.events) = (self.history.reads, self.history.events);
         (self.tally.sessions_expired, self.tally.moved) = (self.history.expired, self.history.moved);
-        self.tally.trace = self.hash.finish();
-        self.tally.virtual_ms = self.now_ms;
         self.tally.decided = self.check.decided_count();
         self.tally.epochs = self.check.epoch_count();
         self.tally
@@ -222,7 +212,7 @@ impl World {
         1 + self.random.below(self.network.delay_ms) as u64
     }
 
-    fn lives(&self, life: Life) -> bool {
+    pub fn lives(&self, life: Life) -> bool {
         self.servers[life.0].is_up() && self.servers[life.0].life == life.1
     }
 
@@ -239,6 +229,9 @@ impl World {
             }
             Event::Synced(life) if self.lives(life) => self.synced(life.0),
             Event::Mail(from, to) => self.mail(from, to),
+            Event::Ghost(from, to, notification) if self.servers[to].is_up() => {
+                self.feed(to, Input::Notified(id(from), notification));
+            }
             Event::Gone(life, about) if self.lives(life) => self.feed(life.0, Input::Gone(id(about))),
             Event::Dial(life, to) if self.lives(life) => self.dial(life, to),
             Event::NotConnected(life, to) if self.lives(life) => self.feed(life.0, Input::NotConnected(id(to))),
@@ -250,11 +243,6 @@ impl World {
             Event::Turn(life) if self.lives(life) => self.work(life.0, Work::Turn),
             _ => {}
         }
-    }
-
-    /// Something goes into the trace.
-    pub fn note(&mut self, what: &impl Hash) {
-        what.hash(&mut self.hash);
     }
 
     fn now(&self) -> Now {
@@ -308,11 +296,22 @@ impl World {
     }
 
     pub fn pause(&mut self, server: usize) {
-        self.servers[server].paused = self.servers[server].is_up();
+        let host = &mut self.servers[server];
+        if !host.paused {
+            (host.paused, host.paused_ms) = (host.is_up(), self.now_ms);
+        }
     }
 
     pub fn resume(&mut self, server: usize) {
-        self.servers[server].paused = false;
+        let host = &mut self.servers[server];
+        let stood_ms = self.now_ms - host.paused_ms;
+        // A shorter pause is nothing that a server could tell from a busy moment.
+        if std::mem::take(&mut host.paused) {
+            match stood_ms > 2 * self.tick_ms {
+                true => host.sessions.stood_still(stood_ms, self.tick_ms, self.now_ms),
+                false => host.sessions.stumbled(stood_ms, self.now_ms),
+            }
+        }
         while let Some(work) = self.servers[server].backlog.pop_front() {
             self.work(server, work);
         }
@@ -335,11 +334,19 @@ impl World {
         match work {
             Work::Input(input, state) => {
                 host.received = state.or(host.received.take());
+                if let (Input::Touched(_, touched), true) = (&input, host.leads()) {
+                    let now_ms = self.now_ms;
+                    let each = touched.iter();
+                    each.for_each(|touch| host.sessions.touch(touch.session, now_ms));
+                }
                 inputs.push_back(input);
             }
             Work::Client(id, said) => {
                 let (now_ms, mut told) = (self.now_ms, Vec::new());
                 let Some(core) = &mut host.core else { return };
+                if let (ToServer::Request { .. }, Some(session)) = (&said, core.session(id)) {
+                    host.sessions.client(session, now_ms);
+                }
                 inputs.extend(core.hear(id, said, now_ms, &mut told));
                 self.tell(server, told);
             }
@@ -385,9 +392,6 @@ impl World {
         let outputs = member.take();
         self.obey(server, outputs, inputs);
         self.servers[server].received = None;
-        if let Some(member) = &mut self.servers[server].member {
-            member.reclaim(64);
-        }
     }
 
     fn obey(&mut self, server: usize, outputs: Vec<Output>, inputs: &mut VecDeque<Input>) {
@@ -421,7 +425,11 @@ impl World {
                     ..
                 } => {
                     let (now_ms, mut told) = (self.now_ms, Vec::new());
-                    let core = self.servers[server].core();
+                    let host = &mut self.servers[server];
+                    if accepted && host.leads() {
+                        host.sessions.attach(session, true, now_ms);
+                    }
+                    let core = host.core();
                     core.attached(origin.connection, session, accepted, now_ms, &mut told);
                     self.tell(server, told);
                 }
@@ -436,60 +444,6 @@ impl World {
                     panic!("Z11: server {server} has {here:x} at 0x{zxid:x}, its author had {there:x}")
                 }
             }
-        }
-    }
-
-    fn trace(&mut self, server: usize, output: &Output) {
-        let now_ms = self.now_ms;
-        let told = match output {
-            Output::Notify { to, notification } => format!("{to} {notification:?}"),
-            Output::Send {
-                link,
-                packet: Packet::Zab(message),
-            } => {
-                (now_ms, server, link, message).hash(&mut self.hash);
-                if !self.loud {
-                    return;
-                }
-                format!("{link:?} {message:?}")
-            }
-            Output::Send { link, packet } => match packet {
-                Packet::Snap(zxid, view) => format!("{link:?} SNAP {zxid} {:?}", view.totals()),
-                Packet::Ping(touched) => format!("{link:?} PING {touched:?}"),
-                Packet::Revalidate(touch) => format!("{link:?} REVALIDATE {touch:?}"),
-                Packet::Revalidated { session, valid } => format!("{link:?} REVALIDATE 0x{session:x} {valid}"),
-                Packet::Zab(_) => unreachable!("taken above"),
-            },
-            Output::Store { mark, store } => match store {
-                Store::Append(proposal) => format!("{mark:?} append {}", proposal.zxid),
-                Store::Truncate(zxid) => format!("{mark:?} truncate {zxid}"),
-                Store::Install(zxid, _) => format!("{mark:?} install {zxid}"),
-                Store::AcceptedEpoch(epoch) => format!("{mark:?} accepted {epoch}"),
-                Store::CurrentEpoch(epoch) => format!("{mark:?} current {epoch}"),
-            },
-            Output::Published(published) => {
-                let totals = &published.version.totals;
-                format!("published {totals:?} {} {:?}", published.fired.len(), published.answers)
-            }
-            Output::Replaced(view) => format!("replaced {:?}", view.totals()),
-            Output::Connect(to) => format!("connect {to}"),
-            Output::Close(link) => format!("close {link:?}"),
-            Output::Serving(serving) => format!("{serving:?}"),
-            Output::Answer(answered) => format!("{answered:?}"),
-            Output::Attached {
-                origin,
-                session,
-                accepted,
-                ..
-            } => format!("{origin:?} 0x{session:x} {accepted}"),
-            Output::Displace(origin) => format!("displace {origin:?}"),
-            Output::Event(said) => said.to_string(),
-            Output::Unreadable { why, .. } => why.clone(),
-            Output::Mismatch { zxid, .. } => format!("mismatch {zxid}"),
-        };
-        (now_ms, server, &told).hash(&mut self.hash);
-        if self.loud && !matches!(output, Output::Notify { .. }) {
-            println!("{now_ms:>8} {} {told}", server + 1);
         }
     }
 
@@ -523,8 +477,12 @@ impl World {
                 self.tell(server, told);
             }
             Serving::AsLeader(epoch) => {
-                let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
-                self.check.leads(server, epoch, applied, &images);
+                let patience_ms = (SYNC_LIMIT + 1) * self.tick_ms;
+                let spoke =
+                    |voter: &usize| *voter == server || self.now_ms - self.said_ms[*voter][server] <= patience_ms;
+                let has_quorum = (0..self.voter_count).filter(spoke).count() > self.voter_count / 2;
+                self.tally.overtaken += self.check.leads(server, epoch, applied, has_quorum, &self.servers) as usize;
+                self.servers[server].sessions.begin(self.now_ms);
             }
             Serving::AsFollower(_) | Serving::AsObserver(_) => self.check.shows(server, applied),
         }
@@ -544,8 +502,7 @@ impl World {
             let before = host.applied;
             host.applied.apply(proposal);
             host.delivered_count += 1;
-            let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
-            self.check.delivers(server, before, proposal, &images);
+            self.check.delivers(server, before, proposal, &self.servers);
         }
         let host = &mut self.servers[server];
         let applied = host.applied;
@@ -557,12 +514,21 @@ impl World {
         );
         self.check.digests(server, totals.zxid, totals.digest);
         let mut told = Vec::new();
+        let leads = host.leads();
+        for answered in published.answers.iter().filter(|_| leads) {
+            if let Answer::Opened { session } = answered.answer {
+                host.sessions.is_here(session);
+            }
+        }
         host.core().publish(published, &mut told);
         if !entries.is_empty()
             && host.delivered_count / SNAPSHOT_EVERY != (host.delivered_count - entries.len()) / SNAPSHOT_EVERY
         {
             let view = host.view().clone();
             host.disk.image.snapshot(applied, view);
+        }
+        if let Some(member) = &mut host.member {
+            member.reclaim(64);
         }
         self.tell(server, told);
     }
@@ -571,9 +537,8 @@ impl World {
 
     fn store(&mut self, server: usize, mark: Mark, what: Store, inputs: &mut VecDeque<Input>) {
         if let Store::Truncate(keeps) | Store::Install(keeps, _) = what {
-            let images: Vec<&Image> = self.servers.iter().map(|host| &host.disk.image).collect();
             let to_be = self.servers[server].disk.to_be();
-            self.check.removes(server, keeps, &to_be, &images);
+            self.check.removes(server, keeps, &to_be, &self.servers);
         }
         let host = &mut self.servers[server];
         let installed = matches!(what, Store::Install(..)).then(|| host.received.expect("a state came with SNAP"));
@@ -586,6 +551,7 @@ impl World {
         };
         if let (Some(epoch), Store::Append(proposal)) = (leads, &what) {
             self.check.proposes(server, epoch, proposal);
+            self.turn(server, proposal);
         }
         let lies = match (self.bug, &what) {
             (Some(Bug::AckBeforeDurable), Store::Append(_)) => leads.is_none(),
@@ -600,6 +566,21 @@ impl World {
             inputs.push_back(Input::Durable(mark));
         }
         self.sync(server);
+    }
+
+    /// C12: sessions begin, and end by themselves, at their leader.
+    fn turn(&mut self, server: usize, proposal: &Proposal) {
+        let sessions = &mut self.servers[server].sessions;
+        match expiry::turn(proposal) {
+            Some(Turn::Begins(session, timeout_ms)) => {
+                self.timeouts.insert(session, timeout_ms);
+                sessions.attach(session, false, self.now_ms);
+            }
+            Some(Turn::Expires(session)) => {
+                sessions.expires(session, self.timeouts[&session], self.tick_ms, self.now_ms);
+            }
+            None => {}
+        }
     }
 
     fn sync(&mut self, server: usize) {

@@ -35,6 +35,8 @@ LEFT_OUT = {
     "test_eventlet_handler.py": "needs eventlet",
     "test_gevent_handler.py": "needs gevent",
     "test_utils.py::TestCreateTCPConnection::test_timeout_arg_eventlet": "needs eventlet",
+    "test_lock.py::KazooLockTests::test_rw_lock": "a race of its own: starts a reader and a writer at once, waits for ever "
+    "if the writer is first",
     "test_sasl.py": "needs SASL, for a part a Kerberos server too",
 }
 

@@ -8,6 +8,8 @@
 pub mod apache_log;
 pub mod apache_snapshot;
 pub mod config;
+pub mod election;
 pub mod log;
 pub mod manifest;
+pub mod quorum;
 pub mod snapshot;
