@@ -151,7 +151,8 @@ impl Manifest {
             ["cut", zxid] => self.cut = Some(Zxid(hex(zxid)?)),
             ["sweeping"] => self.sweeping = true,
             ["epochs", accepted, current] => {
-                self.accepted_epoch = u32::from_str_radix(accepted, 16).ok()?;
+                // Before the first promise there is no such line.
+                self.accepted_epoch = u32::from_str_radix(accepted, 16).ok().filter(|epoch| *epoch > 0)?;
                 self.current_epoch = u32::from_str_radix(current, 16).ok()?;
             }
             ["segment", number, first, base] => {
@@ -220,6 +221,17 @@ mod tests {
             "{text}"
         );
         assert_eq!(Manifest::decode(text.as_bytes()), Ok(member));
+    }
+
+    /// As the fuzzer found: it was read, and lost when it was written again.
+    #[test]
+    fn an_epoch_without_a_promise_is_no_line_of_ours() {
+        let body = format!("{FIRST_LINE}\nepochs 00000000 00000002\n");
+        let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        assert_eq!(
+            Manifest::decode(text.as_bytes()),
+            Err((FIRST_LINE.len() + 1, "a line nobody writes"))
+        );
     }
 
     #[test]

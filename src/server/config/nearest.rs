@@ -29,9 +29,8 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     KNOWN
         .iter()
         .filter(may_be)
-        .map(|known| (distance(&lower, &known.lower), known.name))
+        .filter_map(|known| Some((distance(&lower, &known.lower, most)?, known.name)))
         .min()
-        .filter(|(distance, _)| *distance <= most)
         .map(|(_, near)| near)
 }
 
@@ -54,25 +53,32 @@ fn allowed(name: &str) -> usize {
     (name.chars().count() / 3).clamp(1, 4)
 }
 
-/// Insertions, deletions, changes and swaps of neighbours (optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
+/// Insertions, deletions, changes and swaps of neighbours (optimal string alignment), if these are `most` at most: only
+/// what lies that near to the diagonal is looked at, and no more of it once a whole row is further away.
+fn distance(a: &[char], b: &[char], most: usize) -> Option<usize> {
+    let far = most + 1;
+    let mut before = vec![far; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).map(|j| j.min(far)).collect();
     let mut row = before.clone();
     for i in 1..=a.len() {
-        row[0] = i;
-        for j in 1..=b.len() {
+        row.fill(far);
+        row[0] = i.min(far);
+        for j in i.saturating_sub(most).max(1)..=(i + most).min(b.len()) {
             let change = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             let mut best = change.min(last[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(before[j - 2] + 1);
             }
-            row[j] = best;
+            row[j] = best.min(far);
+        }
+        // A swap reaches back over one row.
+        if row.iter().chain(&last).all(|distance| *distance == far) {
+            return None;
         }
         std::mem::swap(&mut before, &mut last);
         std::mem::swap(&mut last, &mut row);
     }
-    last[b.len()]
+    Some(last[b.len()]).filter(|distance| *distance <= most)
 }
 
 #[cfg(test)]
@@ -86,10 +92,15 @@ mod tests {
             ("abc", "abc", 0),
             ("acb", "abc", 1),
             ("kitten", "sitting", 3),
+            ("abcdef", "badcfe", 3),
+            ("tickTime", "syncLimit", 7),
         ] {
             let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-            assert_eq!(distance(&a, &b), expect, "{a:?} {b:?}");
-            assert_eq!(distance(&b, &a), expect, "{b:?} {a:?}");
+            for most in 0..5 {
+                let expect = Some(expect).filter(|expect| *expect <= most);
+                assert_eq!(distance(&a, &b, most), expect, "{a:?} {b:?} {most}");
+                assert_eq!(distance(&b, &a, most), expect, "{b:?} {a:?} {most}");
+            }
         }
     }
 
