@@ -67,8 +67,6 @@ pub struct Election {
     peers: BTreeMap<ServerId, Rc<Peer>>,
     /// Each is rung to end it.
     introductions: RefCell<VecDeque<Rc<Notify>>>,
-    /// Nobody is elected here now.
-    settled: Cell<bool>,
     /// What this server would say now.
     own: Cell<Notification>,
     grumble: Grumble,
@@ -153,7 +151,6 @@ impl Election {
             ensemble,
             peers,
             introductions: RefCell::default(),
-            settled: Cell::new(own.state != State::Looking),
             own: Cell::new(own),
             grumble,
         })
@@ -184,18 +181,25 @@ impl Election {
     /// What this server would say now, if it was asked.
     pub fn set_own(&self, own: Notification) {
         let before = self.own.replace(own).state;
-        match own.state {
-            State::Looking => self.settled.set(false),
-            state if state != before => self.settle(),
-            _ => {}
+        if self.is_settled() && own.state != before {
+            self.settle();
         }
+    }
+
+    /// What this server is doing now.
+    pub fn state(&self) -> State {
+        self.own.get().state
+    }
+
+    /// Nobody is elected here now.
+    fn is_settled(&self) -> bool {
+        self.state() != State::Looking
     }
 
     /// The election is over here: what was said in it and has not left would only mislead who comes later, and so would
     /// what was said before it, as a server with another leader: a leader that starts again took that for its election.
     /// Who is connected still gets it: it may be the very vote that the winner waits for.
     fn settle(&self) {
-        self.settled.set(true);
         for peer in self.peers.values() {
             if peer.current.borrow().is_none() {
                 peer.drop_stale();
@@ -358,7 +362,7 @@ impl Election {
             if current.is_some_and(|current| Rc::ptr_eq(&current, &connection)) {
                 peer.current.take();
                 peer.ended.notify_waiters();
-                if election.settled.get() {
+                if election.is_settled() {
                     peer.drop_stale();
                 }
                 election.follow_up(&peer, since.elapsed()).await;
@@ -404,7 +408,7 @@ impl Election {
             let mut bytes = Vec::new();
             spoken(&notification).append(&self.ensemble.config_text, &mut bytes);
             let sent = writer.write_all(&bytes).await;
-            let stale = self.settled.get() && is_of_election(&notification);
+            let stale = self.is_settled() && is_of_election(&notification);
             *peer.last.borrow_mut() = Some(notification).filter(|_| !stale);
             if let Err(error) = sent {
                 return error;

@@ -92,7 +92,6 @@ pub struct Peers {
     next: Cell<u64>,
     /// Who dialled while nobody led.
     door: RefCell<Vec<(TcpStream, SocketAddr, u64)>>,
-    state: Cell<State>,
     grumble: Rc<Grumble>,
 }
 
@@ -107,7 +106,6 @@ impl Peers {
             wires: RefCell::default(),
             next: Cell::new(1),
             door: RefCell::default(),
-            state: Cell::new(own.state),
             grumble: Rc::new(Grumble::new("quorum port", shared.clock)),
         });
         for listener in listeners.election {
@@ -128,9 +126,9 @@ impl Peers {
 
     /// What this server is doing now, as it tells others: it decides about those at the door.
     pub fn set_own(&self, own: Notification) {
+        let (before, state) = (self.election.state(), own.state);
         self.election.set_own(own);
-        let state = own.state;
-        if self.state.replace(state) == state || state == State::Looking {
+        if state == before || state == State::Looking {
             return;
         }
         let waiting = std::mem::take(&mut *self.door.borrow_mut());
@@ -216,7 +214,7 @@ impl Peers {
     }
 
     fn accepted(&self, stream: TcpStream, from: SocketAddr) {
-        match self.state.get() {
+        match self.election.state() {
             State::Leading => self.admit(stream, from),
             State::Looking => {
                 let (mut door, now_ms) = (self.door.borrow_mut(), self.shared.clock.ms());
