@@ -154,11 +154,15 @@ mod tests {
         (host(address.as_socket().unwrap()), kept)
     }
 
-    fn dialled(hosts: &[(String, u16)]) -> (io::Result<TcpStream>, Duration) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn dialled(hosts: &[(String, u16)]) -> (io::Result<TcpStream>, Duration) {
+        let runtime = runtime();
         let begun = Instant::now();
         (runtime.block_on(dial(hosts, LIMIT, true)), begun.elapsed())
     }
@@ -187,11 +191,7 @@ mod tests {
 
     #[test]
     fn what_the_other_end_does_not_take_is_not_acknowledged() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        runtime().block_on(async {
             let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let here = TcpStream::connect(there.local_addr().unwrap()).await.unwrap();
             let (there, _) = there.accept().await.unwrap();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::peers::{Engine, JavaServer, Peer, RingServer};
+use crate::peers::{Engine, JavaServer, Peer, RingServer, last_lines};
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +108,7 @@ impl Stage {
     pub fn last_words(&self) -> String {
         let server = self.server.lock().unwrap();
         let output = server.as_ref().expect("it is on").peer.output();
-        let lines: Vec<&str> = output.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        last_lines(&output, 60)
     }
 }
 

@@ -7,16 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::jars::classpath;
-use crate::peers::{Process, free_port};
+use super::jars::{classpath, logger};
+use crate::peers::{Process, free_port, last_lines, wait_until};
 
 /// How long a broker may take until it serves, on a busy machine.
 const START_MAX: Duration = Duration::from_secs(90);
 
-const LOGGER: &str = "log4j.rootLogger=INFO, out\n\
-    log4j.appender.out=org.apache.log4j.ConsoleAppender\n\
-    log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
-    log4j.appender.out.layout.ConversionPattern=%d %p %m (%c)%n\n";
+/// So many lines of its output say why it failed.
+const LAST: usize = 40;
 
 /// A Kafka process.
 pub struct Broker {
@@ -49,7 +47,7 @@ impl Broker {
             output_from: 0,
         };
         fs::create_dir_all(&broker.directory).expect("a broker's directory");
-        fs::write(broker.directory.join("log4j.properties"), LOGGER).expect("log4j.properties");
+        fs::write(broker.directory.join("log4j.properties"), logger("INFO")).expect("log4j.properties");
         broker
     }
 
@@ -96,13 +94,13 @@ impl Broker {
         let deadline = Instant::now() + limit;
         while !self.has_said(words) {
             if let Some(died) = self.died() {
-                panic!("awaited {words:?}: {died}\n{}", tail(&self.output()));
+                panic!("awaited {words:?}: {died}\n{}", last_lines(&self.output(), LAST));
             }
             assert!(
                 Instant::now() < deadline,
                 "broker {} did not say {words:?} within {limit:?}:\n{}",
                 self.id,
-                tail(&self.output())
+                last_lines(&self.output(), LAST)
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -140,16 +138,12 @@ impl Broker {
     pub fn terminate(&mut self) {
         let mut process = self.process.take().expect("a running broker");
         process.signal("TERM");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while process.ended().is_none() {
-            assert!(
-                Instant::now() < deadline,
-                "broker {} did not end within a minute of SIGTERM:\n{}",
-                self.id,
-                tail(&self.output())
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        assert!(
+            wait_until(Duration::from_secs(60), || process.ended().is_some()),
+            "broker {} did not end within a minute of SIGTERM:\n{}",
+            self.id,
+            last_lines(&self.output(), LAST)
+        );
     }
 
     /// Sends a signal by its short name.
@@ -166,9 +160,4 @@ impl Broker {
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
-}
-
-fn tail(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
 }

@@ -18,10 +18,7 @@ impl Driver {
     /// Starts one for the brokers at these addresses. What Kafka's client logs goes to a file in `directory`.
     pub fn start(brokers: &str, directory: &Path) -> Self {
         let logger = directory.join("driver-log4j.properties");
-        let text = "log4j.rootLogger=WARN, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
-            log4j.appender.out.target=System.err\nlog4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
-            log4j.appender.out.layout.ConversionPattern=%d %p %m (%c)%n\n";
-        std::fs::write(&logger, text).expect("driver-log4j.properties");
+        std::fs::write(&logger, super::jars::logger("WARN")).expect("driver-log4j.properties");
         let errors = File::create(directory.join("driver.log")).expect("driver.log");
         let mut child = Command::new("java")
             .args([

@@ -32,6 +32,17 @@ pub fn classpath() -> String {
     format!("{}/*", jars.display())
 }
 
+/// A `log4j.properties`: what is of this level or worse goes to standard error.
+pub fn logger(level: &str) -> String {
+    format!(
+        "log4j.rootLogger={level}, out\n\
+         log4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+         log4j.appender.out.target=System.err\n\
+         log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
+         log4j.appender.out.layout.ConversionPattern=%d %p %m (%c)%n\n"
+    )
+}
+
 /// `Driver.java`, compiled once per test run.
 pub fn driver_classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::cache::{jars, run};
 use crate::peers::jute::In;
-use crate::peers::{Make, Member, Place, wait_until};
+use crate::peers::{Make, Member, Place, last_lines, wait_until};
 
 /// How long members may take until they serve: a busy machine starts JVMs slowly.
 const SERVE_MAX: Duration = Duration::from_secs(60);
@@ -355,9 +355,7 @@ fn digests(log: &[u8]) -> usize {
 }
 
 fn tail(member: &Member) -> String {
-    let output = member.output();
-    let lines: Vec<&str> = output.lines().collect();
-    lines[lines.len().saturating_sub(25)..].join("\n")
+    last_lines(&member.output(), 25)
 }
 
 /// Curator comes with a logger; ZooKeeper's own jars are fetched without one.

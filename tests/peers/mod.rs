@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 pub use cache::cache_dir;
 pub use java::{JavaServer, java_command, zookeeper_jars};
 pub use member::{Make, Member, Place, four_letter};
-pub use process::{Process, free_port, wait_until};
+pub use process::{Process, free_port, last_lines, wait_until};
 pub use raw::{Attach, Opened, Packet, RawClient, Received};
 pub use ring::{Engine, RingServer};
 
