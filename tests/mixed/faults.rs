@@ -10,6 +10,7 @@ use super::ensemble::Ensemble;
 use super::load::Load;
 use super::mount::Mount;
 use super::net::Net;
+use super::random::Random;
 use crate::peers::wait_until;
 
 /// One fault.
@@ -63,8 +64,10 @@ pub struct Rounds<'r> {
     pub disks: Vec<Mount>,
     /// Members that ended because their disk was full.
     pub ended: u32,
-    /// Of all random choices.
+    /// Where all random choices begin.
     pub seed: u64,
+    /// All of them.
+    pub random: Random,
 }
 
 /// Writes that show that an ensemble serves.
@@ -83,6 +86,7 @@ impl<'a> Rounds<'a> {
             disks: Vec::new(),
             ended: 0,
             seed,
+            random: Random::new(seed),
         }
     }
 
@@ -102,24 +106,15 @@ impl<'a> Rounds<'a> {
         played.join(", ")
     }
 
-    fn below(&mut self, end: usize) -> usize {
-        // splitmix64
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % end as u64) as usize
-    }
-
     fn round(&mut self, fault: Fault, what: &str, ensemble: &mut Ensemble, load: &Load) {
         let leader = ensemble.wait_all(what);
         self.expect_writes(ensemble, load, &format!("{what}: before"));
         let count = ensemble.members.len();
         let mut others: Vec<usize> = (0..count).filter(|index| *index != leader).collect();
-        let rotate = self.below(others.len());
+        let rotate = self.random.below(others.len());
         others.rotate_left(rotate);
         let follower = others[0];
-        std::thread::sleep(Duration::from_millis(self.below(150) as u64));
+        std::thread::sleep(Duration::from_millis(self.random.below(150) as u64));
         match fault {
             Fault::KillLeader => self.kill(&[leader], what, ensemble, load),
             Fault::KillFollower => self.kill(&[follower], what, ensemble, load),
@@ -163,7 +158,7 @@ impl<'a> Rounds<'a> {
         if indices.len() <= (ensemble.members.len() - 1) / 2 {
             self.expect_writes(ensemble, load, &format!("{what}: meanwhile"));
         } else {
-            std::thread::sleep(Duration::from_millis(self.below(300) as u64));
+            std::thread::sleep(Duration::from_millis(self.random.below(300) as u64));
         }
         indices.iter().for_each(|index| ensemble.members[*index].start());
     }

@@ -11,6 +11,8 @@ pub mod load;
 #[path = "../full_disk/mount.rs"]
 pub mod mount;
 pub mod net;
+#[path = "../random/mod.rs"]
+mod random;
 pub mod session;
 pub mod walk;
 pub mod words;

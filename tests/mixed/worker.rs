@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::history::{Op, Outcome, Record, now_us};
 use super::load::{Crowd, Signals};
+use super::random::Random;
 use super::session::{Answer, Found, Session};
 use super::words::*;
 use crate::peers::Packet;
@@ -38,7 +39,7 @@ pub struct Worker<'s> {
     session: Session,
     signals: &'s Signals,
     records: Vec<Record>,
-    random: u64,
+    random: Random,
     /// Of values.
     count: u32,
     sequentials: Vec<String>,
@@ -71,7 +72,7 @@ impl<'s> Worker<'s> {
             session: Session::new(addresses, number, crowd.timeout_ms),
             signals,
             records: Vec::new(),
-            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64 + 1) | 1,
+            random: Random::new(seed << 16 | number as u64),
             count: 0,
             sequentials: Vec::new(),
             ephemerals: Vec::new(),
@@ -225,10 +226,7 @@ impl<'s> Worker<'s> {
     }
 
     fn below(&mut self, end: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 20) % end
+        self.random.below(end as usize) as u64
     }
 
     fn one(&mut self) {
