@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::broker::Broker;
 use super::driver::Driver;
 use crate::parts::ensemble::{Ensemble, Plan};
+use crate::parts::words::{CHILDREN, CLOSE, GET, NO_NODE, SYNC};
 use crate::peers::jute::{In, Out};
 use crate::peers::{Attach, Make, Member, RawClient, wait_until};
 
@@ -102,7 +103,7 @@ impl Cluster {
     /// A node below the chroot, if it is there: its data and its version.
     pub fn node(&self, path: &str) -> Option<(String, i32)> {
         let body = Out::new().string(&format!("/kafka{path}")).bool(false).0;
-        let (err, body) = self.ask_servers(4, &body);
+        let (err, body) = self.ask_servers(GET, &body);
         match err {
             0 => {
                 let mut input = In::new(&body);
@@ -116,14 +117,14 @@ impl Cluster {
                     input.int().expect("a version"),
                 ))
             }
-            -101 => None,
+            NO_NODE => None,
             other => panic!("{path}: {other}"),
         }
     }
 
     /// The number of children of a node below the chroot.
     pub fn children(&self, path: &str) -> usize {
-        let (err, body) = self.ask_servers(8, &Out::new().string(&format!("/kafka{path}")).bool(false).0);
+        let (err, body) = self.ask_servers(CHILDREN, &Out::new().string(&format!("/kafka{path}")).bool(false).0);
         assert_eq!(err, 0, "children of {path}");
         In::new(&body).int().expect("a count") as usize
     }
@@ -139,9 +140,9 @@ impl Cluster {
         };
         assert!(wait_until(SOON, || serving().is_some()), "no server serves");
         let (mut client, _) = RawClient::open(serving().expect("it serves").address(), &Attach::default());
-        client.call(1, 9, &Out::new().string("/").0, &mut events);
+        client.call(1, SYNC, &Out::new().string("/").0, &mut events);
         let reply = client.call(2, op, body, &mut events);
-        client.call(3, -11, &[], &mut events);
+        client.call(3, CLOSE, &[], &mut events);
         (reply.err, reply.body)
     }
 

@@ -11,19 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::parts::words::{CHECK, CLOSE, CREATE, CREATE2, DELETE, MULTI, PING, SET};
 use crate::peers::jute::In;
 use crate::peers::{Attach, RawClient, free_port};
 
 /// `zookeeper.max.in.flight.requests`.
 const IN_FLIGHT: usize = 10;
-
-const DELETE: i32 = 2;
-const SET_DATA: i32 = 5;
-const CHECK: i32 = 13;
-const MULTI: i32 = 14;
-const PING: i32 = 11;
-const CREATE: i32 = 1;
-const CREATE2: i32 = 15;
 
 /// Bytes that a connection sent, and when.
 struct Sent {
@@ -146,7 +139,7 @@ fn requests(parts: &[(Instant, &[u8])], since: Instant) -> Vec<Request> {
 pub fn any_version(request: &Request) -> Request {
     let mut body = request.body.clone();
     match request.op {
-        SET_DATA | DELETE | CHECK => forget_last_int(&mut body),
+        SET | DELETE | CHECK => forget_last_int(&mut body),
         MULTI => forget_in_multi(&mut body).expect("a multi of Kafka's"),
         _ => {}
     }
@@ -171,7 +164,7 @@ fn forget_in_multi(body: &mut [u8]) -> Option<()> {
             input.buffer()?;
             match op {
                 CHECK | DELETE => {}
-                SET_DATA => drop(input.buffer()?),
+                SET => drop(input.buffer()?),
                 CREATE | CREATE2 => {
                     input.buffer()?;
                     for _ in 0..input.int()? {
@@ -225,7 +218,7 @@ pub fn replay(requests: &[Request], address: SocketAddr, pids: &[u32]) -> Replay
     }
     let wall = since.elapsed();
     let cpu_us = cpu_us(pids) - cpu_before;
-    client.call(sent as i32 + 1, -11, &[], &mut Vec::new());
+    client.call(sent as i32 + 1, CLOSE, &[], &mut Vec::new());
     Replayed { wall, cpu_us, errors }
 }
 
@@ -254,11 +247,11 @@ fn versions_are_taken_out() {
             .acls(&[(31, "world", "anyone")])
             .int(1);
         let out = header(out, CHECK).string("/e").int(version);
-        let out = header(out, SET_DATA).raw(&set(version).0);
+        let out = header(out, SET).raw(&set(version).0);
         out.int(-1).bool(true).int(-1).0
     };
     let taken = |op, body| any_version(&Request { op, body }).body;
-    assert_eq!(taken(SET_DATA, set(7).0), set(-1).0);
+    assert_eq!(taken(SET, set(7).0), set(-1).0);
     assert_eq!(taken(MULTI, multi(7)), multi(-1));
     assert_eq!(taken(CREATE, multi(7)), multi(7), "others stay as they are");
 }
