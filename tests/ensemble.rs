@@ -34,6 +34,13 @@ fn write_somewhere(client: &mut Client, addresses: &[SocketAddr], path: &str, da
     begun.elapsed()
 }
 
+/// What a new client of this server reads after a sync.
+fn read_at(ensemble: &Ensemble, id: usize, path: &str) -> Option<Vec<u8>> {
+    let mut client = Client::open(ensemble.server(id).client, SESSION_MS);
+    client.sync();
+    client.get(path)
+}
+
 #[test]
 fn every_leader_in_turn_is_killed_and_nothing_is_lost() {
     let mut ensemble = Ensemble::launch(3, 0, "");
@@ -176,9 +183,7 @@ fn a_leader_that_stood_still_finds_itself_replaced() {
     elsewhere.set("/x", b"3");
     ensemble.signal(follower, "CONT");
     ensemble.wait_serving(&[1, 2, 3]);
-    let mut there = Client::open(ensemble.server(follower).client, SESSION_MS);
-    there.sync();
-    assert_eq!(there.get("/x"), Some(b"3".to_vec()));
+    assert_eq!(read_at(&ensemble, follower, "/x"), Some(b"3".to_vec()));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::servers::{Client, Ensemble, SOON, metric};
 use crate::peers::jute::Out;
 use crate::peers::wait_until;
 use crate::random::Random;
-use crate::{SESSION_MS, all_addresses, write_somewhere};
+use crate::{SESSION_MS, all_addresses, read_at, write_somewhere};
 
 #[test]
 fn strangers_at_the_ports_between_servers_cost_nobody_anything() {
@@ -84,12 +84,8 @@ fn strangers_at_the_ports_between_servers_cost_nobody_anything() {
         client.set("/a", format!("{round}").as_bytes());
     }
     println!("{} writes under fire in {:?}", 30, begun.elapsed());
-    for server in &ensemble.servers {
-        let mut there = Client::open(server.client, SESSION_MS);
-        there.sync();
-        assert_eq!(there.get("/a"), Some(b"29".to_vec()), "server {}", server.id);
-    }
     for id in 1..=3 {
+        assert_eq!(read_at(&ensemble, id, "/a"), Some(b"29".to_vec()), "server {id}");
         let log = ensemble.output(id);
         let lines = log
             .lines()
@@ -508,9 +504,7 @@ fn conversations_with_mistakes_in_them_cost_nobody_anything() {
         let log = ensemble.output(id);
         assert!(!log.contains("panicked"), "server {id}, seed {seed}:\n{log}");
         assert_eq!(elections(&ensemble), before, "server {id}, seed {seed}:\n{log}");
-        let mut there = Client::open(ensemble.server(id).client, SESSION_MS);
-        there.sync();
-        assert_eq!(there.get("/a"), Some(b"end".to_vec()), "server {id}");
+        assert_eq!(read_at(&ensemble, id, "/a"), Some(b"end".to_vec()), "server {id}");
     }
     // The real one is taken in, by this leader and by the next.
     ensemble.start(4);
@@ -520,7 +514,5 @@ fn conversations_with_mistakes_in_them_cost_nobody_anything() {
     write_somewhere(&mut client, &left, "/a", b"after");
     ensemble.start(leader);
     ensemble.wait_serving(&[1, 2, 3, 4]);
-    let mut there = Client::open(ensemble.server(4).client, SESSION_MS);
-    there.sync();
-    assert_eq!(there.get("/a"), Some(b"after".to_vec()));
+    assert_eq!(read_at(&ensemble, 4, "/a"), Some(b"after".to_vec()));
 }
