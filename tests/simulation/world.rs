@@ -28,9 +28,6 @@ use super::trace::Mixer;
 /// A server takes a snapshot of its own each time it has delivered so many transactions.
 const SNAPSHOT_EVERY: usize = 60;
 
-/// For so many ticks a leader may hear nothing of its quorum (`syncLimit`).
-const SYNC_LIMIT: u64 = 5;
-
 /// The longest session timeout, in ticks.
 pub const TIMEOUT_TICKS: u64 = 12;
 
@@ -477,7 +474,9 @@ impl World {
                 self.tell(server, told);
             }
             Serving::AsLeader(epoch) => {
-                let patience_ms = (SYNC_LIMIT + 1) * self.tick_ms;
+                // For so long a leader may hear nothing of its quorum, and a tick until it looks.
+                let settings = settings(server, self.voter_count, self.tick_ms, None);
+                let patience_ms = settings.zab.sync_ms() + self.tick_ms;
                 let spoke =
                     |voter: &usize| *voter == server || self.now_ms - self.said_ms[*voter][server] <= patience_ms;
                 let has_quorum = (0..self.voter_count).filter(spoke).count() > self.voter_count / 2;
