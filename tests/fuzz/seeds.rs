@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ringkeeper::wire;
 use ringkeeper::wire::election::{Address, InitialMessage, Notification, SenderState};
 use ringkeeper::wire::quorum::{FromLeader, FromLearner, LearnerInfo, PROTOCOL_VERSION, Touch};
 use ringkeeper::wire::txn::{Change, CreateTxn, Txn, TxnHeader};
-use ringkeeper::wire;
 use storage::Zxid;
 use storage::apache::snapshot::{DIGEST_VERSION, Digest, Node, Writer};
 use storage::apache::{self, Acl, Compression, OPEN_ACL, Stat};
@@ -62,7 +62,9 @@ fn apache_snapshots() -> Vec<(&'static str, Vec<u8>)> {
     let mut writer = Writer::file(Vec::new(), 1).expect("memory takes all");
     writer.session(0x1122, 30_000).expect("memory takes all");
     writer.begin_acls(2).expect("memory takes all");
-    writer.acl(1, &[entry(31, "world", "anyone")]).expect("memory takes all");
+    writer
+        .acl(1, &[entry(31, "world", "anyone")])
+        .expect("memory takes all");
     let two = [entry(1, "digest", "a:b"), entry(3, "ip", "10.0.0.0/8")];
     writer.acl(2, &two).expect("memory takes all");
     for (path, data, acl, owner) in [
@@ -222,7 +224,10 @@ fn learner_says() -> Vec<u8> {
         cxid: 7,
         opcode,
         body,
-        ids: vec![wire::acl::Id::new("ip", "127.0.0.1"), wire::acl::Id::new("digest", "a:b")],
+        ids: vec![
+            wire::acl::Id::new("ip", "127.0.0.1"),
+            wire::acl::Id::new("digest", "a:b"),
+        ],
     };
     let path = b"\0\0\0\x02/a\xff\xff\xff\xff";
     let all = [
@@ -329,7 +334,10 @@ fn store() -> Vec<(PathBuf, Arc<Vec<u8>>)> {
                     0 if batch == 0 => Zxid::new(run + 1, 1),
                     _ => log.appended().next(),
                 };
-                log.append(zxid, &[&vec![b'a' + record as u8; (batch * 217 + record * 90) as usize]]);
+                log.append(
+                    zxid,
+                    &[&vec![b'a' + record as u8; (batch * 217 + record * 90) as usize]],
+                );
             }
             let write = log.next_write().expect("a batch");
             log.written(write.perform().expect("the simulated disk writes"));

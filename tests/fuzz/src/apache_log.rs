@@ -21,7 +21,11 @@ fn check(bytes: &[u8]) {
     loop {
         match reader.next() {
             Ok(Some(record)) => {
-                assert!(record.offset >= last && record.offset < length, "{} of {length}", record.offset);
+                assert!(
+                    record.offset >= last && record.offset < length,
+                    "{} of {length}",
+                    record.offset
+                );
                 last = record.offset;
                 payload += record.payload.len() as u64;
                 let _ = Zxid(record.header.zxid as u64).to_string();

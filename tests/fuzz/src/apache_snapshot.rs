@@ -61,7 +61,10 @@ fn again(whole: &Whole) {
     };
     let bytes = write(whole, &digest, last_zxid).expect("memory takes all");
     let same = read(Reader::open(&bytes[..])).expect("a snapshot just written");
-    assert_eq!((&same.sessions, &same.acls, &same.nodes), (&whole.sessions, &whole.acls, &whole.nodes));
+    assert_eq!(
+        (&same.sessions, &same.acls, &same.nodes),
+        (&whole.sessions, &whole.acls, &whole.nodes)
+    );
 }
 
 fn write(whole: &Whole, digest: &Digest, last_zxid: i64) -> std::io::Result<Vec<u8>> {

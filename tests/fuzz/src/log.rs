@@ -85,7 +85,10 @@ fn mend_batch(bytes: &mut [u8], offset: usize, sealer: Sealer, crc: &mut u32) ->
     let before = *crc;
     let mut at = BATCH_HEADER;
     while let Some(head) = data.get(at..at + RECORD_HEADER).map(RecordHeader::decode) {
-        let Some(payload) = data.get(at + RECORD_HEADER..).and_then(|rest| rest.get(..head.length as usize)) else {
+        let Some(payload) = data
+            .get(at + RECORD_HEADER..)
+            .and_then(|rest| rest.get(..head.length as usize))
+        else {
             break;
         };
         *crc = chain(*crc, head.zxid, head.length, &[payload]);

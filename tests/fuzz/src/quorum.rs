@@ -3,7 +3,7 @@
 //! A receive buffer that is not whole yet must say that it needs more than it has, or the connection would turn in
 //! place; what is understood is written again and read as the same.
 
-use ringkeeper::wire::quorum::{Front, FromLeader, FromLearner, QuorumPacket, front};
+use ringkeeper::wire::quorum::{FromLeader, FromLearner, Front, QuorumPacket, front};
 use ringkeeper::wire::request::{Op, Request};
 use ringkeeper::wire::txn::Txn;
 
@@ -48,7 +48,8 @@ fn from_learner(packet: &QuorumPacket<'_>) {
     let again = FromLearner::read(&whole(&out));
     // Java writes what is outside the basic plane as two surrogates, and reads these as no text.
     let is_plain = |text: &str| text.chars().all(|c| c <= '\u{ffff}');
-    if !matches!(&message, FromLearner::Request { ids, .. } if !ids.iter().all(|id| is_plain(&id.scheme) && is_plain(&id.id))) {
+    if !matches!(&message, FromLearner::Request { ids, .. } if !ids.iter().all(|id| is_plain(&id.scheme) && is_plain(&id.id)))
+    {
         assert_eq!(again, Ok(message.clone()));
     }
     if let FromLearner::Request { opcode, body, .. } = message

@@ -33,7 +33,10 @@ fn check(bytes: &[u8]) {
             assert_eq!(reader.raw_bytes(), raw_bytes);
             again(reader.zxid(), reader.seed(), reader.meta(), &entries);
         }
-        Err(error) => assert!(error.offset().is_some_and(|offset| offset <= bytes.len() as u64), "{error}"),
+        Err(error) => assert!(
+            error.offset().is_some_and(|offset| offset <= bytes.len() as u64),
+            "{error}"
+        ),
     }
 }
 
