@@ -1,5 +1,5 @@
 //! What the configuration can say of an ensemble, in servers that run with it: who may lead and who decides, on which
-//! addresses members listen and are dialled, names that come to mean something else, and a disk of a member that is full.
+//! addresses members listen and are dialled, and names that come to mean something else.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ fn serves_nobody(ensemble: &Ensemble, id: usize) -> bool {
     wait_until(SOON, quiet) && !wait_until(A_WHILE, || !quiet())
 }
 
-/// Server 2 weighs nothing, so 1 and 3 are the quorum, each half of a group's weight short of nobody else.
+/// Server 2 weighs nothing, so servers 1 and 3 stand for a group each, and both are needed.
 #[test]
 fn groups_and_weights_say_who_leads_and_who_decides() {
     let mut ensemble = Ensemble::launch(3, 0, "group.1=1:2\ngroup.2=3\nweight.2=0");
@@ -28,7 +28,7 @@ fn groups_and_weights_say_who_leads_and_who_decides() {
     ensemble.kill9(3);
     assert!(
         serves_nobody(&ensemble, 1) && serves_nobody(&ensemble, 2),
-        "groups 1 alone decides nothing"
+        "group 1 alone decides nothing"
     );
     ensemble.start(3);
     let leader = ensemble.wait_serving(&[1, 2, 3]);
