@@ -29,6 +29,7 @@ mod kafka {
     pub mod wire;
 }
 
+use std::any::Any;
 use std::thread;
 
 use kafka::logs;
@@ -44,12 +45,21 @@ fn a_kafka_cluster_lives_on_ringkeeper_as_on_zookeeper() {
             .map(|make| scope.spawn(move || play(make)))
             .map(|play| play.join())
     });
-    let [ours, theirs] = plays;
-    let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
-        panic!("see above");
+    // Why a play failed is said last, behind all that its processes wrote.
+    let [ours, theirs] = plays.map(|play| play.map_err(|panic| reason(&*panic)));
+    let (Ok(ours), Ok(theirs)) = (&ours, &theirs) else {
+        let why = |play: Result<_, String>| play.err().unwrap_or_else(|| "went through".into());
+        panic!("on Ringkeeper: {}\non ZooKeeper: {}", why(ours), why(theirs));
     };
     let wrong = logs::compare(&ours.kinds, &theirs.kinds);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a thread that panicked said.
+fn reason(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
+        .unwrap_or_else(|| "a panic without a message".into())
 }
 
 /// What the coordination server may take of ZooKeeper's part in a controller's failover.

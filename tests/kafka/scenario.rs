@@ -112,6 +112,19 @@ impl Play {
         self.records += count;
     }
 
+    /// Asks one of Kafka's tools until it answers so: a broker that did not do a thing itself hears of it a little later.
+    #[track_caller]
+    fn described(&mut self, class: &str, arguments: &[&str], enough: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let said = self.cluster.tool(class, arguments);
+            if enough(&said) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{arguments:?} still says\n{said}");
+        }
+    }
+
     /// Every record that was ever acknowledged is there, once.
     pub fn consume_all(&mut self) {
         let said = self
@@ -129,12 +142,9 @@ fn produce_and_consume(play: &mut Play) {
     play.produce(FIRST, 0);
     play.produced(FIRST);
     play.consume_all();
-    let described = play.cluster.tool(TOPICS, &["--describe", "--topic", RECORDS]);
-    assert!(
-        described.contains("PartitionCount: 200\tReplicationFactor: 2"),
-        "{described}"
-    );
-    assert_eq!(described.matches("Isr: ").count(), PARTITIONS, "{described}");
+    play.described(TOPICS, &["--describe", "--topic", RECORDS], |said| {
+        said.contains("PartitionCount: 200\tReplicationFactor: 2") && said.matches("Isr: ").count() == PARTITIONS
+    });
     assert_eq!(play.cluster.children("/brokers/topics/records/partitions"), PARTITIONS);
 }
 
@@ -142,13 +152,8 @@ fn alter_configuration(play: &mut Play) {
     play.cluster
         .driver
         .ask(&["config", RECORDS, "max.message.bytes", "777777"]);
-    // The broker that is asked was told by a watch.
     let describe = ["--describe", "--entity-type", "topics", "--entity-name", RECORDS];
-    let told = |play: &mut Play| play.cluster.tool(CONFIGS, &describe);
-    let deadline = Instant::now() + SOON;
-    while !told(play).contains("max.message.bytes=777777") {
-        assert!(Instant::now() < deadline, "{}", told(play));
-    }
+    play.described(CONFIGS, &describe, |said| said.contains("max.message.bytes=777777"));
     let (text, _) = play.cluster.node("/config/topics/records").expect("a configuration");
     assert!(text.contains("\"max.message.bytes\":\"777777\""), "{text}");
 }
@@ -156,9 +161,10 @@ fn alter_configuration(play: &mut Play) {
 fn add_partitions(play: &mut Play) {
     play.cluster.driver.ask(&["create", "grows", "1", "4", "2"]);
     play.cluster.driver.ask(&["partitions", "grows", "12"]);
+    play.described(TOPICS, &["--describe", "--topic", "grows"], |said| {
+        said.contains("PartitionCount: 12\t")
+    });
     play.cluster.wait_whole("added partitions");
-    let described = play.cluster.tool(TOPICS, &["--describe", "--topic", "grows"]);
-    assert!(described.contains("PartitionCount: 12\t"), "{described}");
     assert_eq!(play.cluster.children("/brokers/topics/grows/partitions"), 12);
 }
 
@@ -174,17 +180,12 @@ fn reassign(play: &mut Play) {
     let file = file.display().to_string();
     let plan = ["--reassignment-json-file", &file];
     play.cluster.tool(REASSIGN, &[&plan[..], &["--execute"]].concat());
-    let deadline = Instant::now() + SOON;
-    loop {
-        let said = play.cluster.tool(REASSIGN, &[&plan[..], &["--verify"]].concat());
-        if said.matches("is completed").count() == 12 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{said}");
-    }
-    let described = play.cluster.tool(TOPICS, &["--describe", "--topic", "grows"]);
-    assert_eq!(described.matches("Replicas: 2\t").count(), 6, "{described}");
-    assert_eq!(described.matches("Replicas: 2,1\t").count(), 6, "{described}");
+    play.described(REASSIGN, &[&plan[..], &["--verify"]].concat(), |said| {
+        said.matches("is completed").count() == 12
+    });
+    play.described(TOPICS, &["--describe", "--topic", "grows"], |said| {
+        said.matches("Replicas: 2\t").count() == 6 && said.matches("Replicas: 2,1\t").count() == 6
+    });
     let (topic, _) = play.cluster.node("/brokers/topics/grows").expect("the topic");
     for nothing in ["\"adding_replicas\":{}", "\"removing_replicas\":{}"] {
         assert!(topic.contains(nothing), "{topic}");
@@ -242,29 +243,26 @@ fn credentials_and_acls(play: &mut Play) {
 /// Records, configurations, credentials and ACLs, after whatever happened.
 pub fn everything_is_there(play: &mut Play) {
     play.consume_all();
-    let described = play.cluster.tool(TOPICS, &["--describe", "--topic", RECORDS]);
-    assert!(
-        described.contains("PartitionCount: 200\tReplicationFactor: 2\tConfigs: max.message.bytes=777777"),
-        "{described}"
-    );
+    play.described(TOPICS, &["--describe", "--topic", RECORDS], |said| {
+        said.contains("PartitionCount: 200\tReplicationFactor: 2\tConfigs: max.message.bytes=777777")
+    });
     credentials_and_acls_are_there(play);
 }
 
 fn credentials_and_acls_are_there(play: &mut Play) {
-    let users = play.cluster.tool(CONFIGS, &["--describe", "--entity-type", "users"]);
-    for user in ["alice", "bob"] {
-        assert!(users.contains(&format!("user-principal '{user}'")), "{users}");
-    }
-    let acls = play.cluster.tool(ACLS, &["--list"]);
-    for part in [
+    play.described(CONFIGS, &["--describe", "--entity-type", "users"], |said| {
+        ["alice", "bob"]
+            .iter()
+            .all(|user| said.contains(&format!("user-principal '{user}'")))
+    });
+    let acls = [
         "User:alice",
         "operation=WRITE",
         "name=secret",
         "User:carol",
         "resourceType=GROUP, name=*",
-    ] {
-        assert!(acls.contains(part), "{part} is missing in {acls}");
-    }
+    ];
+    play.described(ACLS, &["--list"], |said| acls.iter().all(|part| said.contains(part)));
     let listener = format!("127.0.0.1:{}", play.cluster.brokers[0].login_port);
     let mut write_as = |user: &str, password: &str| {
         play.cluster
@@ -277,8 +275,12 @@ fn credentials_and_acls_are_there(play: &mut Play) {
         "{:?}",
         write_as("alice", "alices")
     );
-    let refused = write_as("bob", "bobs").expect_err("no ACL for bob");
-    assert!(refused.contains("TopicAuthorizationException"), "{refused}");
+    let mut refused = String::new();
+    let is_unauthorized = || {
+        refused = write_as("bob", "bobs").expect_err("no ACL for bob");
+        refused.contains("TopicAuthorizationException")
+    };
+    assert!(wait_until(SOON, is_unauthorized), "{refused}");
     let refused = write_as("alice", "bobs").expect_err("not alice's password");
     assert!(refused.contains("SaslAuthenticationException"), "{refused}");
 }
