@@ -75,9 +75,9 @@ fn connected(address: SocketAddr, elapsed: Duration) -> Option<RawClient> {
 
 /// Rounds of two starts of each, one behind the other; they take turns, so that both meet the same noise.
 ///
-/// A hypervisor takes what memory its guest does not use (free page reporting), and gives it again page by page: of six
-/// starts in a row the first took 1.12 s, the others 0.37 to 0.43. So the second start of two is what a server of a
-/// machine's own does, and the first one what it does in such a guest.
+/// A hypervisor takes what memory its guest does not use (free page reporting: whole huge pages), and gives it again
+/// slowly: of six starts in a row the first took 1.12 s, the others 0.37 to 0.43. So the second start of two is what a
+/// server of a machine's own does, and the first one what it does in such a guest (`start::mind_pages`).
 const STARTS: usize = 3;
 
 /// Java's heap: enough for five million znodes.
