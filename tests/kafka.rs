@@ -13,6 +13,7 @@ mod cache;
 #[path = "mixed/mod.rs"]
 mod parts;
 mod peers;
+mod reason;
 
 mod kafka {
     pub mod broker;
@@ -29,7 +30,6 @@ mod kafka {
     pub mod wire;
 }
 
-use std::any::Any;
 use std::thread;
 
 use kafka::logs;
@@ -37,6 +37,7 @@ use kafka::rounds::rounds;
 use kafka::scale::{failover, fitting};
 use kafka::scenario::play;
 use peers::Make;
+use reason::reason;
 
 #[test]
 fn a_kafka_cluster_lives_on_ringkeeper_as_on_zookeeper() {
@@ -53,13 +54,6 @@ fn a_kafka_cluster_lives_on_ringkeeper_as_on_zookeeper() {
     };
     let wrong = logs::compare(&ours.kinds, &theirs.kinds);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// What a thread that panicked said.
-fn reason(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-        .unwrap_or_else(|| "a panic without a message".into())
 }
 
 /// What the coordination server may take of ZooKeeper's part in a controller's failover.

@@ -40,6 +40,7 @@
 //! | C13, C14, C15 | `judge_txn`: names, multis and versions are the model's |
 
 mod random;
+mod reason;
 
 mod simulation {
     pub mod bug;
@@ -68,6 +69,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use reason::reason;
 use simulation::bug::Bug;
 use simulation::world::{Tally, World};
 
@@ -120,11 +122,7 @@ fn verdict<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     JUDGING.set(true);
     let judged = catch_unwind(AssertUnwindSafe(run));
     JUDGING.set(false);
-    judged.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-            .unwrap_or_else(|| "a panic without a message".into())
-    })
+    judged.map_err(|panic| reason(&*panic))
 }
 
 /// A seed's history, which must be the same each time. All that clients heard is in the trace: where that is the same,

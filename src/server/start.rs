@@ -127,7 +127,8 @@ const NODE_BYTES: u64 = 150;
 /// Gives a tree that has grown large its huge pages, one that is being loaded too: reads of a million znodes take 1.74 to
 /// 1.95 µs of processor time with them and 2.29 to 2.81 µs without. Where a hypervisor takes memory back that is not used
 /// (free page reporting: whole huge pages), a first start pays for it: a million znodes in 0.81 to 1.27 s, and in 0.43 to
-/// 0.55 s with small pages. The kernel's own collector did not get to a loaded tree within a minute.
+/// 0.55 s with small pages. The kernel's own collector did not get to a loaded tree within a minute. (Three and four runs
+/// each on a slow machine that was busy; for the differences, not for the times.)
 pub fn mind_pages(totals: &Totals) {
     if totals.bytes + totals.nodes * NODE_BYTES > LARGE_TREE_BYTES {
         allow_huge_pages(true);
