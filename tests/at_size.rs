@@ -75,9 +75,9 @@ fn connected(address: SocketAddr, elapsed: Duration) -> Option<RawClient> {
 
 /// Rounds of two starts of each, one behind the other; they take turns, so that both meet the same noise.
 ///
-/// A hypervisor takes what memory its guest does not use (free page reporting: whole huge pages), and gives it again
-/// slowly: of six starts in a row the first took 1.12 s, the others 0.37 to 0.43. So the second start of two is what a
-/// server of a machine's own does, and the first one what it does in such a guest (`start::mind_pages`).
+/// Both starts count. A hypervisor takes what memory its guest does not use (free page reporting), whole huge pages, and
+/// gives it again slowly: the first start of two meets such memory, and took more than twice as long when it asked for
+/// huge ones (`start::mind_pages`).
 const STARTS: usize = 3;
 
 /// Java's heap: enough for five million znodes.
@@ -134,12 +134,13 @@ fn a_start_is_quick() {
             );
         }
     }
-    let ([_, ours], [_, theirs]) = (ours, theirs);
     // Half a second a million is the promise; a loaded machine gets three times that, and a small tree half a second.
     let limit = Duration::from_millis(500) + Duration::from_millis(1) * (nodes() / 1000);
-    assert!(ours[0] < limit, "{ours:?}");
+    assert!(ours.iter().all(|starts| starts[0] < limit), "{ours:?}");
     // What no noise takes away.
-    assert!(2 * ours[STARTS / 2] < theirs[STARTS / 2], "{ours:?}, Java {theirs:?}");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!(2 * ours[STARTS / 2] < theirs[STARTS / 2], "{ours:?}, Java {theirs:?}");
+    }
 }
 
 /// p50, p99 and the largest.

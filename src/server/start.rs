@@ -66,12 +66,16 @@ impl Timed {
 
     /// The recovered tree.
     pub fn finish(self) -> Tree {
-        self.recovery.finish()
+        let tree = self.recovery.finish();
+        mind_pages(tree.totals());
+        tree
     }
 
     /// For a member: the tree without the last transactions, its zxid, and those transactions.
     pub fn finish_member(self) -> (Tree, Zxid, Vec<Proposal>) {
-        self.recovery.finish_member()
+        let (tree, base, entries) = self.recovery.finish_member();
+        mind_pages(tree.totals());
+        (tree, base, entries)
     }
 }
 
@@ -79,7 +83,6 @@ impl Recover for Timed {
     fn begin_snapshot(&mut self, zxid: Zxid, seed: u64, meta: &[u8]) -> Result<(), String> {
         self.snapshot_begun_ms = self.clock.ms();
         let totals = read_meta(meta).unwrap_or_default();
-        mind_pages(&totals);
         self.znodes = Arc::new(Progress::new(self.clock, totals.nodes));
         self.recovery.begin_snapshot(zxid, seed, meta)
     }
@@ -124,11 +127,13 @@ const LARGE_TREE_BYTES: u64 = 32 << 20;
 /// What a node takes besides its path and data.
 const NODE_BYTES: u64 = 150;
 
-/// Gives a tree that has grown large its huge pages, one that is being loaded too: reads of a million znodes take 1.74 to
-/// 1.95 µs of processor time with them and 2.29 to 2.81 µs without. Where a hypervisor takes memory back that is not used
-/// (free page reporting: whole huge pages), a first start pays for it: a million znodes in 0.81 to 1.27 s, and in 0.43 to
-/// 0.55 s with small pages. The kernel's own collector did not get to a loaded tree within a minute. (Three and four runs
-/// each on a slow machine that was busy; for the differences, not for the times.)
+/// Gives a tree that has grown large its huge pages: on a slow machine, reads of a million znodes took 1.74 to 1.95 µs of
+/// processor time with them and 2.29 to 2.81 µs without; on a quick one 1.20 and 1.25 to 1.35.
+///
+/// A tree that is being loaded gets them afterwards. Where a hypervisor takes memory back that is not used (free page
+/// reporting: whole huge pages), the first start of a while waits for each: a million znodes in 0.81 to 1.27 s, and in 0.43
+/// to 0.55 s with small pages (the slow machine). The kernel's own collector did not get to a loaded tree within a minute,
+/// so `io::memory` does its work.
 pub fn mind_pages(totals: &Totals) {
     if totals.bytes + totals.nodes * NODE_BYTES > LARGE_TREE_BYTES {
         allow_huge_pages(true);

@@ -484,6 +484,12 @@ impl Disk for ReadOnly<'_> {
         Ok(bytes)
     }
 
+    fn read_used(&self, path: &Path) -> io::Result<(Vec<u8>, u64)> {
+        let (bytes, length) = self.disk.read_used(path)?;
+        self.count(length as usize);
+        Ok((bytes, length))
+    }
+
     fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         self.disk.read_head(path, limit)
     }

@@ -12,6 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::format::BLOCK;
+
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -69,6 +71,14 @@ pub trait Disk: Send + Sync {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// All bytes of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// All bytes of a file, but blocks of zeros at its end may be left out, if not the first; and how many it has with them.
+    fn read_used(&self, path: &Path) -> io::Result<(Vec<u8>, u64)> {
+        let mut bytes = self.read(path)?;
+        let length = bytes.len();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        bytes.truncate(used.max(1).next_multiple_of(BLOCK).min(length));
+        Ok((bytes, length as u64))
+    }
     /// The first bytes of a file, `limit` at most.
     fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
     /// All bytes of a file, mapped if possible. The file must not be changed while they are in use.
@@ -157,6 +167,11 @@ fn is_opened_once(file: &File) -> bool {
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0 }
 }
 
+/// Bytes that [`RealDisk`] reads at once of a file whose end is zeros: whole blocks. A segment of 64 MiB with little in it
+/// takes 16,000 pages less so, and its zeros are looked at once: of a start with a million znodes, 110 ms went there.
+const PIECE: usize = 256 << 10;
+static ZEROS: [u8; PIECE] = [0; PIECE];
+
 /// Owner only: the data is as secret as the ACLs in it say.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -193,6 +208,24 @@ impl Disk for RealDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         std::fs::read(path)
+    }
+
+    fn read_used(&self, path: &Path) -> io::Result<(Vec<u8>, u64)> {
+        let mut file = File::open(path)?;
+        // Only what is used of it becomes memory.
+        let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
+        let (mut piece, mut length) = (Vec::with_capacity(PIECE), 0);
+        loop {
+            piece.clear();
+            if (&mut file).take(PIECE as u64).read_to_end(&mut piece)? == 0 {
+                return Ok((bytes, length as u64));
+            }
+            if length == 0 || piece != ZEROS[..piece.len()] {
+                bytes.resize(length, 0);
+                bytes.extend_from_slice(&piece);
+            }
+            length += piece.len();
+        }
     }
 
     fn read_head(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
@@ -401,6 +434,36 @@ mod tests {
         drop(shared);
         assert!(RealDisk.lock(&path).is_ok());
         assert!(matches!(RealDisk.lock_shared(&dir.path().join("none")), Ok(None)));
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_left_out_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let whole = |length: usize, ones: &[usize]| {
+            let mut bytes = vec![0; length];
+            ones.iter().for_each(|at| bytes[*at] = 1);
+            bytes
+        };
+        let files = [
+            whole(0, &[]),
+            whole(4 * PIECE, &[]),
+            whole(5, &[4]),
+            whole(3 * PIECE + 7, &[3 * PIECE + 6]),
+            whole(4 * PIECE, &[0, 2 * PIECE, 3 * PIECE - 1]),
+            whole(4 * PIECE, &[PIECE]),
+        ];
+        for file in files {
+            std::fs::write(&path, &file).unwrap();
+            let (bytes, length) = RealDisk.read_used(&path).unwrap();
+            assert_eq!(length, file.len() as u64);
+            assert_eq!(bytes, file[..bytes.len()]);
+            assert!(file[bytes.len()..].iter().all(|byte| *byte == 0));
+            let used = file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            assert!(bytes.len() % BLOCK == 0 || bytes.len() == file.len());
+            assert!(bytes.len() >= BLOCK.min(file.len()));
+            assert!(bytes.len() - used <= PIECE, "{} bytes for {used}", bytes.len());
+        }
     }
 
     #[test]

@@ -170,16 +170,16 @@ impl<'d> LogReader<'d> {
         path: &Path,
         each: &mut dyn FnMut(LogItem<'_>) -> Result<(), String>,
     ) -> Result<(), Stop> {
-        let bytes = self.disk.read(path).map_err(Stop::Io)?;
+        let (bytes, length) = self.disk.read_used(path).map_err(Stop::Io)?;
         let corrupt = |offset, reason| {
             let file = path.to_path_buf();
             Stop::Corrupt { file, offset, reason }
         };
         let header = SegmentHeader::decode(&bytes).map_err(|reason| corrupt(0, reason.into()))?;
         self.check_continues(path, &header)?;
-        if header.bytes != bytes.len() as u64 {
-            let reason = format!("the file has {} bytes, it was made with {}", bytes.len(), header.bytes);
-            let offset = header.bytes.min(bytes.len() as u64);
+        if header.bytes != length {
+            let reason = format!("the file has {length} bytes, it was made with {}", header.bytes);
+            let offset = header.bytes.min(length);
             return Err(corrupt(offset, reason));
         }
         let mut scan = SegmentScan::new(&bytes, &header);

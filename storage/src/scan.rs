@@ -29,6 +29,7 @@ use crate::record::Batch;
 /// Reads the batches of one segment.
 pub struct SegmentScan<'a> {
     bytes: &'a [u8],
+    length: u64,
     sealer: Sealer,
     offset: u64,
     index: u32,
@@ -73,10 +74,12 @@ pub struct Torn {
 }
 
 impl<'a> SegmentScan<'a> {
-    /// Begins at the first batch. The header is the one decoded from these bytes.
+    /// Begins at the first batch. The header is the one decoded from these bytes, which are a file's as
+    /// [`Disk::read_used`](crate::disk::Disk::read_used) has them: up to the length that the header tells, zeros follow.
     pub fn new(bytes: &'a [u8], header: &SegmentHeader) -> SegmentScan<'a> {
         SegmentScan {
             bytes,
+            length: header.bytes,
             sealer: header.sealer(),
             offset: BATCHES,
             index: 0,
@@ -121,7 +124,7 @@ impl<'a> SegmentScan<'a> {
 
     fn batch(&self) -> Result<Batch, End> {
         let Some(head) = self.sector(self.offset) else {
-            return Err(if self.offset == self.bytes.len() as u64 {
+            return Err(if self.offset >= self.bytes.len() as u64 {
                 End::Clean
             } else {
                 corrupt(self.offset, "the file is not made of whole blocks")
@@ -139,12 +142,13 @@ impl<'a> SegmentScan<'a> {
             return Err(corrupt(self.offset, reason));
         }
         let end = self.offset + file_bytes(header.bytes as u64);
-        if end > self.bytes.len() as u64 {
+        if end > self.length {
             return Err(corrupt(self.offset, "the batch reaches beyond the file"));
         }
         let length = (header.bytes as usize).div_ceil(SECTOR_DATA) * SECTOR;
-        let sectors = &self.bytes[self.offset as usize..][..length];
-        self.check_sectors(sectors, &header)?;
+        let rest = &self.bytes[self.offset as usize..];
+        let sectors = &rest[..length.min(rest.len())];
+        self.check_sectors(sectors, length, &header)?;
         let batch = Batch::new(header, self.offset, sectors);
         batch
             .check(self.last, self.chain)
@@ -152,8 +156,9 @@ impl<'a> SegmentScan<'a> {
         Ok(batch)
     }
 
-    fn check_sectors(&self, sectors: &[u8], header: &BatchHeader) -> Result<(), End> {
-        let mut missing = false;
+    /// Those sectors of a batch of `length` bytes that are there; the others are zeros behind the last one in use.
+    fn check_sectors(&self, sectors: &[u8], length: usize, header: &BatchHeader) -> Result<(), End> {
+        let mut missing = sectors.len() < length;
         for (at, sector) in sectors.chunks_exact(SECTOR).enumerate() {
             let offset = self.offset + (at * SECTOR) as u64;
             if sector == ZERO_SECTOR {
@@ -164,7 +169,7 @@ impl<'a> SegmentScan<'a> {
         }
         if missing {
             // From the end of its data on: a crash leaves the padding zero, too.
-            return Err(self.survey(self.offset + sectors.len() as u64, Some(header)));
+            return Err(self.survey(self.offset + length as u64, Some(header)));
         }
         Ok(())
     }
@@ -175,7 +180,7 @@ impl<'a> SegmentScan<'a> {
         let (from, sectors) = (from, self.bytes.get(from as usize..).unwrap_or_default());
         for (at, sector) in sectors.chunks(SECTOR).enumerate() {
             let offset = from + (at * SECTOR) as u64;
-            if sector.iter().all(|byte| *byte == 0) {
+            if sector == &ZERO_SECTOR[..sector.len()] {
                 continue;
             }
             let whole = sector.len() == SECTOR;
