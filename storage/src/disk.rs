@@ -40,6 +40,8 @@ pub enum Access {
 pub trait DiskFile: Send + Sync {
     /// Writes all bytes at the offset.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Sends what was written there on its way to the device, and promises nothing.
+    fn start_out(&self, _offset: u64, _bytes: u64) {}
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
     /// False if each write is durable when it returns, or never needs to be.
@@ -128,6 +130,12 @@ struct RealFile {
 impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+
+    fn start_out(&self, offset: u64, bytes: u64) {
+        let (offset, bytes) = (offset as libc::off64_t, bytes as libc::off64_t);
+        // SAFETY: the descriptor is open as long as `self` is borrowed, and the call touches no memory of this process.
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -541,25 +541,18 @@ fn drop_empty(store: &Arc<Store>, state: Zxid, last: &Before) -> Result<Tail, Op
     })
 }
 
-/// Bytes that go to a file one after the other, synced as they come: the sync at the end finds little left to do, and
-/// no flood of old pages meets the log on a device that both share.
+/// Bytes that go to a file one after the other, and on to its device as they come: the sync at the end finds little left
+/// to do, and no flood of old pages meets the log on a device that both share.
 struct Appending<'f> {
     file: &'f dyn DiskFile,
     offset: u64,
-    synced: u64,
 }
-
-/// Bytes of a snapshot that wait for a sync at most.
-const SNAPSHOT_SYNC_EVERY: u64 = 4 << 20;
 
 impl Write for Appending<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(bytes, self.offset)?;
+        self.file.start_out(self.offset, bytes.len() as u64);
         self.offset += bytes.len() as u64;
-        if self.offset - self.synced >= SNAPSHOT_SYNC_EVERY {
-            self.file.sync()?;
-            self.synced = self.offset;
-        }
         Ok(bytes.len())
     }
 
@@ -568,8 +561,11 @@ impl Write for Appending<'_> {
     }
 }
 
-/// Bytes gathered before they are written to a snapshot.
-const SNAPSHOT_BUFFER: usize = 256 << 10;
+/// Bytes gathered before they are written to a snapshot, and sent on to the device. On one that both share, a write to the
+/// log waits for them: beside snapshots of a million znodes one after the other, 2,000 writes a second had a p99 of 0.7 to
+/// 0.9 ms with so many, 0.8 to 1.1 with four times as many, and 2.3 to 2.9 where each 4 MiB were synced; without
+/// snapshots 0.3 to 0.7.
+const SNAPSHOT_BUFFER: usize = 64 << 10;
 
 pub(crate) fn write_durably<T>(
     disk: &dyn Disk,
@@ -582,7 +578,6 @@ pub(crate) fn write_durably<T>(
         Appending {
             file: &*file,
             offset: 0,
-            synced: 0,
         },
     );
     let written = write(&mut out)?;
