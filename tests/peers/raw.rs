@@ -188,17 +188,25 @@ impl RawClient {
         }
     }
 
+    /// Bytes of the next whole frame without its length, if it has come already.
+    fn come(&self) -> Option<usize> {
+        let (length, rest) = self.buffer.split_first_chunk::<4>()?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).expect("a server never sends a negative length");
+        (rest.len() >= length).then_some(length)
+    }
+
+    /// Whether [`RawClient::packet`] would not wait.
+    pub fn has_packet(&self) -> bool {
+        self.come().is_some()
+    }
+
     /// The next whole frame, without its length.
     pub fn frame(&mut self) -> Received<Vec<u8>> {
         loop {
-            if let Some((length, rest)) = self.buffer.split_first_chunk::<4>() {
-                let length =
-                    usize::try_from(i32::from_be_bytes(*length)).expect("a server never sends a negative length");
-                if rest.len() >= length {
-                    let frame = rest[..length].to_vec();
-                    self.buffer.drain(..4 + length);
-                    return Received::Got(frame);
-                }
+            if let Some(length) = self.come() {
+                let frame = self.buffer[4..][..length].to_vec();
+                self.buffer.drain(..4 + length);
+                return Received::Got(frame);
             }
             let mut chunk = [0; 65_536];
             match self.stream.read(&mut chunk) {
