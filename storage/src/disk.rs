@@ -40,7 +40,7 @@ pub enum Access {
 pub trait DiskFile: Send + Sync {
     /// Writes all bytes at the offset.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Sends what was written there on its way to the device, and promises nothing.
+    /// Sends what was written there on its way to the device, and promises nothing: what goes wrong, [`DiskFile::sync`] tells.
     fn start_out(&self, _offset: u64, _bytes: u64) {}
     /// Makes what was written durable.
     fn sync(&self) -> io::Result<()>;
