@@ -2,6 +2,10 @@
 //!
 //! A node's digest is a CRC-32 over path, data and stored Stat; the tree's is their sum modulo 2^64. Nodes below
 //! `/zookeeper` count nothing, `/zookeeper` itself does, and the ACL is not covered.
+//!
+//! A share that is kept in its node (four bytes), so that a change need not read the old data again, won nothing: 15.6 µs of
+//! processor time instead of 15.7 for a multi of ten sets of 1 KB, 2.72 instead of 2.69 for a set, medians of four
+//! alternations.
 
 use super::node::Persisted;
 use crate::base::path::{ZOOKEEPER, canonical};
