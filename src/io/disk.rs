@@ -1,4 +1,8 @@
 //! The log's device: one write at a time, on the ring of the loop that owns the log, or on a thread of its own.
+//!
+//! A ring of the log's own, which is entered at once, so that the disk begins before the turn's answers are sent, won
+//! nothing (medians of three alternations): 32 connections with 8 writes each 332,000 a second instead of 365,000, a lone
+//! write 0.150 ms instead of 0.149, the 10:1 mix's p99 1.30 instead of 1.19, p99.9 of 256 connections 8.5 instead of 8.9.
 
 use std::io;
 use std::sync::Arc;
