@@ -23,10 +23,7 @@ pub fn allow_huge_pages(allow: bool) {
     if ALLOWED.swap(allow, Ordering::Relaxed) == allow {
         return;
     }
-    // SAFETY: PR_SET_THP_DISABLE takes a number and three zeros, and touches no memory of ours.
-    unsafe {
-        libc::prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(!allow), 0, 0, 0);
-    }
+    let _ = rustix::thread::disable_transparent_huge_pages(!allow);
     if allow {
         let work = || match collapse_all() {
             Ok(collapsed) => tracing::debug!(collapsed, "small pages became huge ones"),
@@ -51,8 +48,7 @@ const PAUSES: u32 = 10;
 fn collapse_all() -> io::Result<usize> {
     super::processor::unpin();
     thread::sleep(DELAY);
-    // SAFETY: asks for a number.
-    if unsafe { libc::sysconf(libc::_SC_PAGESIZE) } != PAGE as libc::c_long {
+    if rustix::param::page_size() != PAGE {
         return Err(io::Error::other("this machine's pages are of another size"));
     }
     let mut ranges = Vec::new();

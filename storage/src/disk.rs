@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::format::BLOCK;
+use crate::format::{BLOCK, used};
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +77,7 @@ pub trait Disk: Send + Sync {
     fn read_used(&self, path: &Path) -> io::Result<(Vec<u8>, u64)> {
         let mut bytes = self.read(path)?;
         let length = bytes.len();
-        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        bytes.truncate(used.max(1).next_multiple_of(BLOCK).min(length));
+        bytes.truncate(used(&bytes).max(1).next_multiple_of(BLOCK).min(length));
         Ok((bytes, length as u64))
     }
     /// The first bytes of a file, `limit` at most.

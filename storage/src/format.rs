@@ -41,6 +41,11 @@ const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"RKB1");
 const _: () = assert!(BLOCK.is_multiple_of(SECTOR));
 const _: () = assert!(SEGMENT_HEADER <= SECTOR_DATA && BATCH_HEADER <= SECTOR_DATA);
 
+/// Bytes up to the last one that is not zero.
+pub fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// A sector that was never written.
 pub const ZERO_SECTOR: [u8; SECTOR] = [0; SECTOR];
 

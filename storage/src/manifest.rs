@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::Zxid;
-use crate::format::{segment_name, snapshot_name};
+use crate::format::{segment_name, snapshot_name, used};
 
 /// Its name in the data directory.
 pub const MANIFEST: &str = "manifest";
@@ -112,8 +112,7 @@ impl Manifest {
     /// Reads it back; an error is an offset and what is wrong there.
     pub fn decode(bytes: &[u8]) -> Result<Manifest, (usize, &'static str)> {
         // One that was written over a file laid out in reserve ends in what is left of that: zeros.
-        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let bytes = &bytes[..end];
+        let bytes = &bytes[..used(bytes)];
         let text = std::str::from_utf8(bytes).map_err(|error| (error.valid_up_to(), "not text"))?;
         let trailer = "crc32c 01234567\n".len();
         let body_end = bytes.len().checked_sub(trailer).ok_or((bytes.len(), "cut short"))?;

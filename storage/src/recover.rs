@@ -311,8 +311,8 @@ fn check_unlisted(places: Places<'_>, manifest: &Manifest, first: Zxid, path: &P
     if manifest.segments.first().is_some_and(|oldest| first < oldest.first) {
         return Ok(());
     }
-    let read = places.disk.read(path);
-    let bytes = read.map_err(|error| OpenError::Io {
+    let read = places.disk.read_used(path);
+    let (bytes, _) = read.map_err(|error| OpenError::Io {
         what: "read",
         path: path.to_path_buf(),
         error,

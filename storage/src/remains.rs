@@ -139,7 +139,7 @@ impl Known<'_> {
         let listed = snapshots.chain(bases).max().unwrap_or_default();
         let mut newest_first = self.manifest.segments.iter().rev();
         let logged = newest_first.find_map(|segment| {
-            let bytes = self.places.disk.read(&self.places.log.join(segment.name())).ok()?;
+            let (bytes, _) = self.places.disk.read_used(&self.places.log.join(segment.name())).ok()?;
             let header = SegmentHeader::decode(&bytes).ok()?;
             newest_batch(&bytes, &header)
         });
