@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use peers::fill::create;
 use peers::jute::{In, Out};
-use peers::{Attach, Engine, Peer, RawClient, RingServer};
+use peers::{Attach, Engine, Peer, RawClient, RingServer, framed};
 
 const CREATE: i32 = 1;
 const EXISTS: i32 = 3;
@@ -41,7 +41,7 @@ fn alternate(engine: Engine) {
     let before = syncs();
     let mut burst = Vec::new();
     let mut request = |xid: i32, op: i32, body: Vec<u8>| {
-        burst.extend(Out::new().buffer(&Out::new().int(xid).int(op).raw(&body).0).0);
+        burst.extend(framed(xid, op, &body));
     };
     for round in 0..ROUNDS {
         let xid = 10 * round + 2;

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::peers::jute::{In, Out};
-use crate::peers::{Attach, Opened, Packet, RawClient, Received};
+use crate::peers::{Attach, Opened, Packet, RawClient, Received, framed};
 
 use super::read;
 use super::script::{Body, Password, Piece, Request, Step, Zxid};
@@ -313,12 +313,8 @@ impl Runner {
 
     fn requests(&mut self, slot: usize, requests: &[Request]) {
         let Some(mut client) = self.client(slot) else { return };
-        let mut bytes = Out::new();
-        for request in requests {
-            let body = self.body(&request.body);
-            bytes = bytes.buffer(&Out::new().int(request.xid).int(request.op).raw(&body).0);
-        }
-        client.send_bytes(&bytes.0);
+        let framed = |request: &Request| framed(request.xid, request.op, &self.body(&request.body));
+        client.send_bytes(&requests.iter().flat_map(framed).collect::<Vec<u8>>());
         for request in requests {
             match self.reply(&mut client, request.op) {
                 Ending::Open => {}

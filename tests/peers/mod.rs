@@ -21,7 +21,7 @@ pub use cache::cache_dir;
 pub use java::{JavaServer, java_command, zookeeper_jars};
 pub use member::{Make, Member, Place, four_letter};
 pub use process::{Process, free_port, last_lines, wait_until};
-pub use raw::{Attach, Opened, Packet, RawClient, Received};
+pub use raw::{Attach, Opened, Packet, RawClient, Received, framed};
 pub use ring::{Engine, RingServer};
 
 /// A ZooKeeper server under test, whoever wrote it.

@@ -152,7 +152,7 @@ impl RawClient {
 
     /// Sends a request. A broken connection is not an error here: the next read tells.
     pub fn send(&mut self, xid: i32, op: i32, body: &[u8]) {
-        self.send_frame(&Out::new().int(xid).int(op).raw(body).0);
+        self.send_bytes(&framed(xid, op, body));
     }
 
     /// Sends one frame with its true length in front.
@@ -233,6 +233,11 @@ impl RawClient {
             buffer: Vec::new(),
         }
     }
+}
+
+/// A request as it is sent.
+pub fn framed(xid: i32, op: i32, body: &[u8]) -> Vec<u8> {
+    Out::new().buffer(&Out::new().int(xid).int(op).raw(body).0).0
 }
 
 #[track_caller]

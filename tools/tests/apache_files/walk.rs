@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::peers::jute::{In, Out, Stat};
-use super::peers::{Attach, RawClient};
+use super::peers::{Attach, RawClient, framed};
 
 const GET_DATA: i32 = 4;
 const GET_ACL: i32 = 6;
@@ -75,8 +75,8 @@ pub fn walk(address: SocketAddr) -> BTreeMap<String, Seen> {
 
 /// Many requests in one write.
 fn send(client: &mut RawClient, requests: impl Iterator<Item = (i32, Vec<u8>)>) {
-    let frame = |(op, body): (i32, Vec<u8>)| Out::new().buffer(&Out::new().int(1).int(op).raw(&body).0).0;
-    client.send_bytes(&requests.flat_map(frame).collect::<Vec<u8>>());
+    let framed = |(op, body): (i32, Vec<u8>)| framed(1, op, &body);
+    client.send_bytes(&requests.flat_map(framed).collect::<Vec<u8>>());
 }
 
 #[track_caller]
